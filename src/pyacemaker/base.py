@@ -1,0 +1,60 @@
+"""Settings: frozen, strict, hashable pydantic models, and the unions that strategies form."""
+
+import hashlib
+import importlib
+import json
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidatorFunctionWrapHandler, WrapValidator
+
+
+class Spec(BaseModel):
+    """A frozen settings object: it refuses unknown keys and has a stable fingerprint.
+
+    A strategy (generator, selector, oracle, trainer, baseline, executor) is a `Spec` with one verb. It is the
+    user's configuration, the plug-in and the cache key at once.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the class and all settings (defaults included), as 64 hexadecimal digits."""
+        cls = type(self)
+        settings = self.model_dump(mode="json", serialize_as_any=True)
+        return fingerprint([cls.__module__, cls.__qualname__, settings])
+
+
+def fingerprint(content: Any) -> str:
+    """SHA-256 of `content` (anything JSON can hold) in canonical JSON, as 64 hexadecimal digits."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def plugin(base: type[Spec]) -> WrapValidator:
+    """A validator that also accepts `kind: my_lab.module:ClassName`, a subclass of `base` from elsewhere.
+
+    Use it around a discriminated union: ``Annotated[BuiltinOracle, plugin(Oracle)]``. The class receives the
+    mapping without its `kind` key unless it declares a `kind` field of its own.
+    """
+
+    def validate(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+        if isinstance(value, base):
+            return value
+        kind = value.get("kind") if isinstance(value, dict) else None
+        if isinstance(kind, str) and ":" in kind:
+            settings = {key: item for key, item in value.items() if key != "kind"}
+            return _load_class(kind, base).model_validate(settings)
+        return handler(value)
+
+    return WrapValidator(validate)
+
+
+def _load_class(kind: str, base: type[Spec]) -> type[Spec]:
+    module_name, _, class_name = kind.partition(":")
+    try:
+        found = getattr(importlib.import_module(module_name), class_name)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"kind {kind!r} cannot be imported ({error}); expected module:ClassName") from error
+    if not (isinstance(found, type) and issubclass(found, base)):
+        raise ValueError(f"kind {kind!r} is not a subclass of {base.__module__}.{base.__name__}")
+    return found

@@ -1,0 +1,101 @@
+"""Every error the package raises on purpose.
+
+::
+
+    PyacemakerError                    exit code 1: the run failed
+    ├── UserError                      exit code 2: the input has to change
+    │   ├── ConfigError                the config file: unknown key, wrong type, value out of range
+    │   ├── DataError                  a structure file: unreadable, empty, labels missing
+    │   ├── PotentialFormatError       a potential file: damaged, or of another kind
+    │   ├── FoundationModelError       the foundation model: offline, no such name, no such file, not MACE
+    │   ├── UnsupportedElementError    an element that the model, oracle or basis does not cover
+    │   ├── EngineMissingError         a program or package that the settings name is not installed
+    │   └── InsufficientDataError      fewer structures than the step can work with
+    ├── OracleError                    one structure could not be labelled (filed, never fatal by itself)
+    │   ├── ConvergenceError           the electronic structure did not converge
+    │   ├── UnphysicalLabelError       a label or a geometry failed a sanity check
+    │   ├── OracleTimeoutError         the calculation ran past its time limit
+    │   └── OracleCrashError           the calculation's process died
+    ├── TooManyFailuresError           more labels failed than `max_failed_fraction` allows
+    ├── TrainingError                  a trainer ended without a usable model
+    │   └── TrainingDivergenceError    the loss or the coefficients ran away; nothing was saved
+    └── VerdictError                   the final potential does not beat the base on held-out DFT
+
+A message says what was found, what was expected and what to change, in one sentence.
+"""
+
+
+class PyacemakerError(Exception):
+    """Root of the tree; catching it catches everything the package raises on purpose."""
+
+    exit_code = 1
+
+
+class UserError(PyacemakerError):
+    """The input has to change: the command line ends with exit code 2."""
+
+    exit_code = 2
+
+
+class ConfigError(UserError):
+    """The config file has an unknown key, a wrong type or a value out of range."""
+
+
+class DataError(UserError):
+    """A structure file is missing, unreadable, empty, or lacks labels."""
+
+
+class PotentialFormatError(UserError):
+    """A potential file is damaged or of another kind."""
+
+
+class FoundationModelError(UserError):
+    """The foundation model cannot be had: offline, no such name, no such file, or not a MACE model."""
+
+
+class UnsupportedElementError(UserError):
+    """A structure holds an element that the model, oracle or basis does not cover."""
+
+
+class EngineMissingError(UserError):
+    """A program or package that the settings name is not installed."""
+
+
+class InsufficientDataError(UserError):
+    """A step was given fewer structures than it can work with."""
+
+
+class OracleError(PyacemakerError):
+    """One structure could not be labelled; the failure is filed and the run goes on."""
+
+
+class ConvergenceError(OracleError):
+    """The electronic structure did not converge."""
+
+
+class UnphysicalLabelError(OracleError):
+    """A geometry (before) or a label (after) failed a sanity check."""
+
+
+class OracleTimeoutError(OracleError):
+    """The calculation ran past its time limit."""
+
+
+class OracleCrashError(OracleError):
+    """The calculation's process died without an answer."""
+
+
+class TooManyFailuresError(PyacemakerError):
+    """More labels failed than `max_failed_fraction` allows."""
+
+
+class TrainingError(PyacemakerError):
+    """A trainer ended without a usable model."""
+
+
+class TrainingDivergenceError(TrainingError):
+    """The loss or the coefficients ran away; nothing was saved."""
+
+
+class VerdictError(PyacemakerError):
+    """The final potential does not beat the base on the held-out DFT test set."""

@@ -1,0 +1,98 @@
+"""The oracle interface: one structure in, one label out, or a typed failure."""
+
+from abc import ABC, abstractmethod
+from typing import Annotated
+
+import numpy as np
+from ase.data import covalent_radii
+from pydantic import Field
+
+from pyacemaker.base import Spec, fingerprint
+from pyacemaker.errors import UnphysicalLabelError
+from pyacemaker.structures import AtomStructure, Labels
+
+
+class LabelLimits(Spec):
+    """What a label has to satisfy before it is believed."""
+
+    min_distance: Annotated[float, Field(ge=0)] = 0.4
+    """Smallest allowed distance, as a fraction of the sum of covalent radii; checked before the calculation."""
+    max_force: Annotated[float, Field(gt=0)] = 50.0
+    """Largest allowed force component, eV/Å."""
+    max_net_force: Annotated[float, Field(gt=0)] = 0.05
+    """Largest allowed component of the sum of the forces, eV/Å; not checked for periodic cells."""
+    max_failed_fraction: Annotated[float, Field(ge=0, le=1)] = 0.05
+    """A run stops when more than this share of its labels failed."""
+
+
+class Oracle(Spec, ABC):
+    """Makes reference labels. Subclasses add a `kind` literal, their settings, and `compute`."""
+
+    limits: LabelLimits = LabelLimits()
+
+    @abstractmethod
+    def version(self) -> str:
+        """Engine and version (`pyscf 2.14.0`): part of every label's key.
+
+        Raises `EngineMissingError` when the engine is not installed.
+        """
+
+    @abstractmethod
+    def compute(self, structure: AtomStructure) -> Labels:
+        """Energy (force-consistent, eV), forces (eV/Å), stress (eV/Å³, periodic cells only).
+
+        The answer depends on the structure and the settings alone, not on earlier calls. Raises `OracleError`
+        or one of its kinds.
+        """
+
+    def isolated_atom(self, symbol: str) -> AtomStructure:
+        """The isolated neutral atom in its ground-state multiplicity, for the reference energies."""
+        from ase.data import atomic_numbers, ground_state_magnetic_moments
+
+        number = atomic_numbers[symbol]
+        multiplicity = round(float(ground_state_magnetic_moments[number])) + 1
+        return AtomStructure(
+            np.array([number]), np.zeros((1, 3)), multiplicity=multiplicity, tag="isolated_atom"
+        )
+
+    def key(self, structure: AtomStructure) -> str:
+        """64 hexadecimal digits: what is computed (structure) and how (settings, engine version)."""
+        settings = self.model_dump(mode="json", serialize_as_any=True, exclude={"limits"})
+        return fingerprint([structure.id, type(self).__qualname__, settings, self.version()])
+
+    def label(self, structure: AtomStructure) -> Labels:
+        """`compute`, with the geometry checked before and the label checked after."""
+        self._check_geometry(structure)
+        labels = self.compute(structure)
+        self._check_labels(structure, labels)
+        return labels
+
+    def _check_geometry(self, structure: AtomStructure) -> None:
+        if len(structure) < 2:
+            return
+        from ase.neighborlist import neighbor_list
+
+        radii = covalent_radii[structure.numbers] * self.limits.min_distance
+        first, second, distance = neighbor_list("ijd", structure.to_atoms(), list(radii))
+        if len(distance):
+            k = int(np.argmin(distance / (radii[first] + radii[second])))
+            raise UnphysicalLabelError(
+                f"structure {structure.id}: atoms {first[k]} and {second[k]} are {distance[k]:.3f} Å apart, "
+                f"below min_distance = {self.limits.min_distance} of the sum of their covalent radii"
+            )
+
+    def _check_labels(self, structure: AtomStructure, labels: Labels) -> None:
+        if not labels.is_finite():
+            raise UnphysicalLabelError(f"structure {structure.id}: the label holds NaN or Inf")
+        largest = float(np.abs(labels.forces).max())
+        if largest > self.limits.max_force:
+            raise UnphysicalLabelError(
+                f"structure {structure.id}: a force of {largest:.1f} eV/Å exceeds limits.max_force = "
+                f"{self.limits.max_force}"
+            )
+        net = float(np.abs(labels.forces.sum(axis=0)).max())
+        if not structure.is_periodic and net > self.limits.max_net_force:
+            raise UnphysicalLabelError(
+                f"structure {structure.id}: the forces sum to {net:.3f} eV/Å instead of zero, above "
+                f"limits.max_net_force = {self.limits.max_net_force}"
+            )
