@@ -88,9 +88,9 @@ class Dataset(Sequence[AtomStructure]):
 
     def unique(self) -> "Dataset":
         """The first structure of every id, in order."""
-        return Dataset({structure.id: structure for structure in reversed(self._structures)}.values()).sorted_as(
-            self.ids
-        )
+        return Dataset(
+            {structure.id: structure for structure in reversed(self._structures)}.values()
+        ).sorted_as(self.ids)
 
     def sorted_as(self, ids: Sequence[str]) -> "Dataset":
         """The structures in the order in which their ids first occur in `ids`."""

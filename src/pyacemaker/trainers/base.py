@@ -1,29 +1,26 @@
-"""The trainer interface: labelled structures in, a potential file with measured errors out."""
+"""What every trainer returns: a potential file, its measured errors, and facts about the training."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from pyacemaker.structures.accuracy import Accuracy
 
 
 @dataclass(frozen=True)
 class TrainingMetrics:
-    """Errors over a labelled set. Energies in meV/atom, forces in meV/Å (components), stress in GPa.
+    """Errors on the training set and, where there is one, on the validation set; wall time in seconds."""
 
-    Stress is None where no structure has one. `None` is also what a set without structures gives.
-    """
-
-    energy_rmse_mev_per_atom: float
-    energy_mae_mev_per_atom: float
-    forces_rmse_mev_per_angstrom: float
-    forces_mae_mev_per_angstrom: float
-    stress_rmse_gpa: float | None = None
-    stress_mae_gpa: float | None = None
+    train: Accuracy
+    validation: Accuracy | None = None
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True)
 class TrainedPotential:
-    """What a trainer returns: the file, its errors on the training set, and facts about the training."""
+    """A trained potential's file, its errors, and what is worth knowing about the training (JSON values)."""
 
     path: Path
     metrics: TrainingMetrics
-    facts: dict[str, Any]
+    facts: Mapping[str, Any] = field(default_factory=dict)
