@@ -3,9 +3,21 @@
 import hashlib
 import importlib
 import json
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, ValidatorFunctionWrapHandler, WrapValidator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    PlainSerializer,
+    SerializationInfo,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
+
+from pyacemaker.files import sha256_file
 
 
 class Spec(BaseModel):
@@ -18,9 +30,12 @@ class Spec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     def fingerprint(self) -> str:
-        """SHA-256 of the class and all settings (defaults included), as 64 hexadecimal digits."""
+        """SHA-256 of the class and all settings (defaults included), as 64 hexadecimal digits.
+
+        An `InputFile` counts by its content, not by its path.
+        """
         cls = type(self)
-        settings = self.model_dump(mode="json", serialize_as_any=True)
+        settings = self.model_dump(mode="json", serialize_as_any=True, context={"fingerprint": True})
         return fingerprint([cls.__module__, cls.__qualname__, settings])
 
 
@@ -30,6 +45,26 @@ def fingerprint(content: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def _existing_file(path: Path, info: ValidationInfo) -> Path:
+    base_dir = (info.context or {}).get("base_dir")
+    found = Path(base_dir, path) if base_dir is not None else path
+    if found.is_dir():
+        raise ValueError(f"{found} is a directory; expected a file")
+    if not found.is_file():
+        raise ValueError(f"the file {found} does not exist; give a path relative to the config file")
+    return found
+
+
+def _file_identity(path: Path, info: SerializationInfo) -> str:
+    if (info.context or {}).get("fingerprint"):
+        return f"sha256:{sha256_file(path)}"
+    return str(path)
+
+
+InputFile = Annotated[Path, AfterValidator(_existing_file), PlainSerializer(_file_identity, return_type=str)]
+"""A file that a setting names: relative to the config file (validation context `base_dir`), and existing."""
+
+
 def plugin(base: type[Spec]) -> WrapValidator:
     """A validator that also accepts `kind: my_lab.module:ClassName`, a subclass of `base` from elsewhere.
 
@@ -37,13 +72,13 @@ def plugin(base: type[Spec]) -> WrapValidator:
     mapping without its `kind` key unless it declares a `kind` field of its own.
     """
 
-    def validate(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+    def validate(value: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
         if isinstance(value, base):
             return value
         kind = value.get("kind") if isinstance(value, dict) else None
         if isinstance(kind, str) and ":" in kind:
             settings = {key: item for key, item in value.items() if key != "kind"}
-            return _load_class(kind, base).model_validate(settings)
+            return _load_class(kind, base).model_validate(settings, context=info.context)
         return handler(value)
 
     return WrapValidator(validate)
