@@ -1,1 +1,15 @@
-"""oracles"""
+"""Where labels come from: electronic structure, tight binding, formulas, other models."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from pyacemaker.base import plugin
+from pyacemaker.oracles.analytic import EmtOracle, LennardJonesOracle
+from pyacemaker.oracles.base import LabelLimits, Oracle
+
+BuiltinOracle = Annotated[EmtOracle | LennardJonesOracle, Field(discriminator="kind")]
+AnyOracle = Annotated[BuiltinOracle, plugin(Oracle)]
+"""Any oracle of this package, or `kind: module:Class`."""
+
+__all__ = ["AnyOracle", "EmtOracle", "LabelLimits", "LennardJonesOracle", "Oracle"]

@@ -1,7 +1,9 @@
 """The oracle interface: one structure in, one label out, or a typed failure."""
 
+import math
 from abc import ABC, abstractmethod
-from typing import Annotated
+from collections.abc import Iterable
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from ase.data import covalent_radii
@@ -10,13 +12,14 @@ from pydantic import Field
 from pyacemaker.base import Spec, fingerprint
 from pyacemaker.errors import UnphysicalLabelError
 from pyacemaker.structures import AtomStructure, Labels
+from pyacemaker.structures.structure import ID_TOLERANCE
 
 
 class LabelLimits(Spec):
     """What a label has to satisfy before it is believed."""
 
     min_distance: Annotated[float, Field(ge=0)] = 0.4
-    """Smallest allowed distance, as a fraction of the sum of covalent radii; checked before the calculation."""
+    """Smallest allowed distance, as a fraction of the sum of covalent radii; checked before computing."""
     max_force: Annotated[float, Field(gt=0)] = 50.0
     """Largest allowed force component, eV/Å."""
     max_net_force: Annotated[float, Field(gt=0)] = 0.05
@@ -29,6 +32,10 @@ class Oracle(Spec, ABC):
     """Makes reference labels. Subclasses add a `kind` literal, their settings, and `compute`."""
 
     limits: LabelLimits = LabelLimits()
+    """What a label has to satisfy; changing it recomputes nothing."""
+
+    not_in_key: ClassVar[frozenset[str]] = frozenset({"limits"})
+    """Fields that cannot change an answer; a subclass may add some (memory, threads)."""
 
     @abstractmethod
     def version(self) -> str:
@@ -55,19 +62,50 @@ class Oracle(Spec, ABC):
             np.array([number]), np.zeros((1, 3)), multiplicity=multiplicity, tag="isolated_atom"
         )
 
+    def settings(self) -> dict[str, Any]:
+        """The settings that decide the answer, as JSON can hold them: all but `not_in_key`."""
+        return self.model_dump(
+            mode="json", serialize_as_any=True, exclude=set(self.not_in_key), context={"fingerprint": True}
+        )
+
+    def method_key(self) -> str:
+        """64 hexadecimal digits: how it is computed (class, settings, engine version)."""
+        name = f"{type(self).__module__}.{type(self).__qualname__}"
+        return fingerprint([name, self.settings(), self.version()])
+
+    def keys(self, structures: Iterable[AtomStructure]) -> list[str]:
+        """64 hexadecimal digits each: what is computed (`structure.id`) and how (`method_key`)."""
+        method = self.method_key()
+        return [fingerprint([structure.id, method]) for structure in structures]
+
     def key(self, structure: AtomStructure) -> str:
-        """64 hexadecimal digits: what is computed (structure) and how (settings, engine version)."""
-        settings = self.model_dump(mode="json", serialize_as_any=True, exclude={"limits"})
-        return fingerprint([structure.id, type(self).__qualname__, settings, self.version()])
+        """The key of one structure's label."""
+        return self.keys([structure])[0]
 
     def label(self, structure: AtomStructure) -> Labels:
-        """`compute`, with the geometry checked before and the label checked after."""
-        self._check_geometry(structure)
-        labels = self.compute(structure)
-        self._check_labels(structure, labels)
+        """`calculate`, with the geometry checked before and the label checked after."""
+        self.check_geometry(structure)
+        labels = self.calculate(structure)
+        self.check_labels(structure, labels)
         return labels
 
-    def _check_geometry(self, structure: AtomStructure) -> None:
+    def calculate(self, structure: AtomStructure) -> Labels:
+        """`compute` on the coordinates that the structure's id stands for; refuses NaN and Inf.
+
+        Positions and cell are rounded to `ID_TOLERANCE` first, so that structures with the same key have the
+        same label to the last bit.
+        """
+        decimals = -round(math.log10(ID_TOLERANCE))
+        rounded = structure.replace(
+            positions=structure.positions.round(decimals), cell=structure.cell.round(decimals)
+        )
+        labels = self.compute(rounded)
+        if not labels.is_finite():
+            raise UnphysicalLabelError(f"structure {structure.id}: the label holds NaN or Inf")
+        return labels
+
+    def check_geometry(self, structure: AtomStructure) -> None:
+        """`UnphysicalLabelError` when two atoms are closer than `limits.min_distance` allows."""
         if len(structure) < 2:
             return
         from ase.neighborlist import neighbor_list
@@ -78,12 +116,11 @@ class Oracle(Spec, ABC):
             k = int(np.argmin(distance / (radii[first] + radii[second])))
             raise UnphysicalLabelError(
                 f"structure {structure.id}: atoms {first[k]} and {second[k]} are {distance[k]:.3f} Å apart, "
-                f"below min_distance = {self.limits.min_distance} of the sum of their covalent radii"
+                f"below limits.min_distance = {self.limits.min_distance} of the sum of their covalent radii"
             )
 
-    def _check_labels(self, structure: AtomStructure, labels: Labels) -> None:
-        if not labels.is_finite():
-            raise UnphysicalLabelError(f"structure {structure.id}: the label holds NaN or Inf")
+    def check_labels(self, structure: AtomStructure, labels: Labels) -> None:
+        """`UnphysicalLabelError` when a force, or the sum of the forces, exceeds the limits."""
         largest = float(np.abs(labels.forces).max())
         if largest > self.limits.max_force:
             raise UnphysicalLabelError(

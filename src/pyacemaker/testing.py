@@ -1,0 +1,1 @@
+"""Contracts that every oracle and selector keeps; plug-ins test themselves with them."""

@@ -1,0 +1,281 @@
+"""Labels from an oracle: each computed once, stored as it finishes, and accounted for."""
+
+import logging
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pyacemaker.errors import (
+    OracleCrashError,
+    OracleError,
+    OracleTimeoutError,
+    TooManyFailuresError,
+    UserError,
+)
+from pyacemaker.execution import Executor, Outcome
+from pyacemaker.oracles.base import Oracle
+from pyacemaker.structures import AtomStructure, Dataset, Labels
+from pyacemaker.structures.store import OK, LabelRecord, LabelStore, Ledger, LedgerRow
+
+logger = logging.getLogger(__name__)
+
+Progress = Callable[[int, int, str], None]
+"""Called with (done, total, what was done last)."""
+
+
+@dataclass(frozen=True)
+class LabelFailure:
+    """A structure without a label: the structure, the name of the error, and its text."""
+
+    structure: AtomStructure
+    outcome: str
+    message: str
+
+
+@dataclass(frozen=True)
+class LabelledSet:
+    """What labelling gave.
+
+    dataset: the structures that have a label, in the order of the request, `source` = engine and version.
+    failures: those that have none, in the same order. reused: how many labels were not computed by this call.
+    """
+
+    dataset: Dataset
+    failures: list[LabelFailure]
+    reused: int
+
+
+def label_structures(
+    structures: Dataset,
+    oracle: Oracle,
+    executor: Executor,
+    store: LabelStore,
+    ledger: Ledger,
+    *,
+    reason: str,
+    round_number: int = 0,
+    progress: Progress | None = None,
+) -> LabelledSet:
+    """Label `structures` with `oracle`; what the store already holds is not computed again.
+
+    Permanent failures are kept too; crashes and timeouts are tried again by the next call. The answer does
+    not depend on the order in which calculations finish. `reason` and `round_number` go to the ledger.
+
+    Raises `TooManyFailuresError` as soon as more than `oracle.limits.max_failed_fraction` of the distinct
+    structures failed, and any `UserError` of the oracle (an element or setting it does not know) at once.
+    """
+    requests = _requests(structures, oracle)
+    run = _Labelling(oracle, store, ledger, reason, round_number, requests, progress)
+    missing = list(run.take_known())
+    items = ((key, LabelTask(key, requests[key], oracle, store.directory)) for key in missing)
+    for outcome in executor.map_unordered(compute_label, items):
+        run.take(outcome)
+    return run.result(structures)
+
+
+def isolated_atom_energies(
+    elements: Iterable[str],
+    oracle: Oracle,
+    executor: Executor,
+    store: LabelStore,
+    ledger: Ledger,
+    *,
+    reason: str = "isolated atoms",
+    progress: Progress | None = None,
+) -> dict[str, float]:
+    """The energy (eV) of each isolated atom in its ground-state multiplicity, with the oracle's settings.
+
+    Raises `TooManyFailuresError` when one of them cannot be had: every one is needed.
+    """
+    symbols = sorted(set(elements))
+    atoms = Dataset(oracle.isolated_atom(symbol) for symbol in symbols)
+    strict = oracle.model_copy(
+        update={"limits": oracle.limits.model_copy(update={"max_failed_fraction": 0.0})}
+    )
+    found = label_structures(atoms, strict, executor, store, ledger, reason=reason, progress=progress)
+    return {symbol: labels.energy for symbol, labels in zip(symbols, found.dataset.labels, strict=True)}
+
+
+@dataclass(frozen=True)
+class LabelTask:
+    """What a worker gets: the label's key, the structure, the oracle, and the directory of the store."""
+
+    key: str
+    structure: AtomStructure
+    oracle: Oracle
+    directory: Path
+
+
+def compute_label(task: LabelTask) -> str:
+    """In a worker: compute one label or its failure, store the record, and return the key.
+
+    A `UserError` and errors that are not of this package are raised instead.
+    """
+    started, before = _now(), _cpu_seconds()
+    outcome: dict[str, Any]
+    try:
+        outcome = {"outcome": OK, **LabelRecord.label_fields(task.oracle.calculate(task.structure))}
+    except OracleError as error:
+        permanent = not isinstance(error, OracleCrashError | OracleTimeoutError)
+        outcome = {"outcome": type(error).__name__, "message": str(error), "permanent": permanent}
+    seconds = _cpu_seconds() - before
+    LabelStore(task.directory).put(
+        _record(task.key, task.structure, task.oracle, core_seconds=seconds, started=started, **outcome)
+    )
+    return task.key
+
+
+@dataclass
+class _Labelling:
+    """One call of `label_structures` under way: takes answers in any order, files them, watches the limit."""
+
+    oracle: Oracle
+    store: LabelStore
+    ledger: Ledger
+    reason: str
+    round_number: int
+    requests: dict[str, AtomStructure]
+    progress: Progress | None
+    labels: dict[str, Labels] = field(default_factory=dict)
+    failures: dict[str, LabelFailure] = field(default_factory=dict)
+    reused: int = 0
+
+    def __post_init__(self) -> None:
+        self.engine = self.oracle.version()
+        self.method = self.oracle.method_key()
+
+    def take_known(self) -> Iterator[str]:
+        """File what needs no calculation (bad geometries, stored records); yield the keys of the rest."""
+        for key, structure in self.requests.items():
+            try:
+                self.oracle.check_geometry(structure)
+            except OracleError as error:
+                self._fail(key, type(error).__name__, str(error))
+                continue
+            record = self.store.get(key)
+            if record is None or not record.is_final:
+                yield key
+                continue
+            self.reused += 1
+            self._file(record, reused=True)
+
+    def take(self, outcome: Outcome[str]) -> None:
+        """File one answer of the executor."""
+        if isinstance(outcome.error, UserError):
+            raise outcome.error
+        record = self.store.get(outcome.key) if outcome.error is None else self._lost(outcome)
+        if record is None:
+            raise OracleError(f"the record of {outcome.key} vanished from {self.store.directory}")
+        self._file(record, reused=False)
+
+    def result(self, structures: Dataset) -> LabelledSet:
+        """Labels and failures in the order of the request."""
+        by_id = {self.requests[key].id: labels for key, labels in self.labels.items()}
+        kept = structures.filter(lambda structure: structure.id in by_id)
+        labelled = kept.with_labels([by_id[structure.id] for structure in kept], self.engine)
+        failures = [self.failures[key] for key in self.requests if key in self.failures]
+        return LabelledSet(labelled, failures, self.reused)
+
+    def _lost(self, outcome: Outcome[str]) -> LabelRecord:
+        """The record, written here, of a calculation whose worker could not write one."""
+        error = outcome.error
+        kind, message = type(error).__name__, str(error)
+        if not isinstance(error, OracleError):
+            logger.warning("the oracle raised an unforeseen error", exc_info=error)
+            kind, message = OracleError.__name__, f"{kind}: {message}"
+        record = _record(
+            outcome.key,
+            self.requests[outcome.key],
+            self.oracle,
+            outcome=kind,
+            message=message,
+            permanent=False,
+            core_seconds=outcome.lost_seconds,
+            started=_now(),
+        )
+        self.store.put(record)
+        return record
+
+    def _file(self, record: LabelRecord, *, reused: bool) -> None:
+        """Judge a record by the limits, enter it in the ledger where it is missing, and keep its label."""
+        structure = self.requests[record.key]
+        kind, message = record.outcome, record.message
+        if record.is_ok:
+            try:
+                self.oracle.check_labels(structure, record.labels())
+            except OracleError as error:
+                kind, message = type(error).__name__, str(error)
+        if record.key not in self.ledger:
+            self.ledger.add(self._row(record, kind, reused))
+        if kind == OK:
+            self.labels[record.key] = record.labels()
+            self._report(f"{structure.tag} {structure.id}")
+        else:
+            self._fail(record.key, kind, message)
+
+    def _row(self, record: LabelRecord, outcome: str, reused: bool) -> LedgerRow:
+        return LedgerRow(
+            key=record.key,
+            structure=record.structure_id,
+            tag=self.requests[record.key].tag,
+            engine=record.engine,
+            settings=self.method,
+            reason=self.reason,
+            round=self.round_number,
+            outcome=outcome,
+            permanent=record.permanent,
+            core_seconds=round(record.core_seconds, 3),
+            started=record.started,
+            reused=reused,
+        )
+
+    def _fail(self, key: str, kind: str, message: str) -> None:
+        structure = self.requests[key]
+        logger.warning("no label for %s (%s): %s: %s", structure.id, structure.tag, kind, message)
+        self.failures[key] = LabelFailure(structure, kind, message)
+        self._report(f"{structure.tag} {structure.id}: {kind}")
+        allowed = self.oracle.limits.max_failed_fraction
+        if len(self.failures) > allowed * len(self.requests):
+            raise TooManyFailuresError(self._too_many(list(self.failures.values()), allowed))
+
+    def _too_many(self, failures: Sequence[LabelFailure], allowed: float) -> str:
+        commonest, count = Counter(failure.outcome for failure in failures).most_common(1)[0]
+        example = next(failure for failure in failures if failure.outcome == commonest)
+        return (
+            f"{len(failures)} of {len(self.requests)} labels failed, more than limits.max_failed_fraction = "
+            f"{allowed} allows; most often ({count}) {commonest}, such as: {example.message}; the records "
+            f"are in {self.store.directory}"
+        )
+
+    def _report(self, what: str) -> None:
+        if self.progress is not None:
+            self.progress(len(self.labels) + len(self.failures), len(self.requests), what)
+
+
+def _requests(structures: Dataset, oracle: Oracle) -> dict[str, AtomStructure]:
+    """The distinct structures by label key, in order of first appearance."""
+    requests: dict[str, AtomStructure] = {}
+    for key, structure in zip(oracle.keys(structures), structures, strict=True):
+        requests.setdefault(key, structure)
+    return requests
+
+
+def _record(key: str, structure: AtomStructure, oracle: Oracle, **fields: Any) -> LabelRecord:
+    return LabelRecord(
+        key=key, structure_id=structure.id, engine=oracle.version(), settings=oracle.settings(), **fields
+    )
+
+
+def _cpu_seconds() -> float:
+    """CPU time of this process, its threads, and its finished children."""
+    times = os.times()
+    return time.process_time() + times.children_user + times.children_system
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
