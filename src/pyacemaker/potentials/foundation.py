@@ -6,7 +6,7 @@ import urllib.error
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, PlainSerializer, SerializationInfo, ValidationInfo
 
 from pyacemaker.base import Spec
 from pyacemaker.errors import FoundationModelError
@@ -40,10 +40,31 @@ _ALIASES = {"mace-mp-0": "medium", "mace-mpa-0": "medium-mpa-0"}
 _FILE_SUFFIXES = (".model", ".pt", ".pth")
 
 
-class FoundationSettings(Spec):
-    """Which foundation model, and how it is evaluated."""
+def _relative_to_config(model: str, info: ValidationInfo) -> str:
+    base_dir = (info.context or {}).get("base_dir")
+    path = Path(base_dir or "", Path(model).expanduser())
+    looks_like_a_file = "/" in model or model.endswith(_FILE_SUFFIXES)
+    return str(path) if looks_like_a_file or path.exists() else model
 
-    model: Annotated[str, Field(min_length=1)]
+
+def _model_identity(model: str, info: SerializationInfo) -> str:
+    if (info.context or {}).get("fingerprint") and Path(model).is_file():
+        return f"sha256:{sha256_file(Path(model))}"
+    return model
+
+
+class FoundationSettings(Spec):
+    """Which foundation model, and how it is evaluated.
+
+    A file counts by its content in the fingerprint, a published model by its name.
+    """
+
+    model: Annotated[
+        str,
+        Field(min_length=1),
+        AfterValidator(_relative_to_config),
+        PlainSerializer(_model_identity, return_type=str),
+    ]
     """A model file (relative to the config file), or a published name: `mace-mp-0`, `medium-mpa-0`, …"""
     sha256: Annotated[str, Field(pattern=r"^[0-9a-fA-F]{64}$")] | None = None
     """SHA-256 of the file you trust: a model file is a pickle, and loading one executes it."""
@@ -54,7 +75,7 @@ class FoundationSettings(Spec):
     max_atoms_per_batch: Annotated[int, Field(ge=1)] = 400
     """Atoms per batch; 300 to 500 is fastest on a CPU core."""
 
-    def resolve(self, base_dir: Path) -> Path:
+    def resolve(self, base_dir: Path = Path()) -> Path:
         """The model file, downloaded where it is a published model that is not in MACE's cache yet.
 
         A relative path counts from `base_dir`. Nothing in the file is executed. Raises `FoundationModelError`
@@ -69,10 +90,14 @@ class FoundationSettings(Spec):
             return self._checked(_download(name))
         raise FoundationModelError(_not_found(self.model, path))
 
-    def load(self, base_dir: Path) -> MacePotential:
+    def load(self, base_dir: Path = Path()) -> MacePotential:
         """`resolve`, then the model as a potential."""
+        return self.tuned(self.resolve(base_dir))
+
+    def tuned(self, path: Path) -> MacePotential:
+        """A model fine-tuned from this one, on the same device and in the same precision."""
         return MacePotential(
-            self.resolve(base_dir),
+            path,
             device=self.device,
             dtype=self.dtype,
             max_atoms_per_batch=self.max_atoms_per_batch,
