@@ -1,1 +1,1 @@
-"""workflow"""
+"""The seven steps, and what runs and resumes them."""

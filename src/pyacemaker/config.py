@@ -1,0 +1,145 @@
+"""The configuration of a run: one YAML file, checked as a whole before anything starts."""
+
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+import yaml
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from pyacemaker.base import Spec
+from pyacemaker.errors import ConfigError
+from pyacemaker.execution import AnyExecutor, LocalExecutor
+from pyacemaker.generators import AnyGenerator
+from pyacemaker.generators.md import MdGenerator
+from pyacemaker.located_yaml import LocatedYaml, describe_problems
+from pyacemaker.oracles import AnyOracle, TbliteOracle
+from pyacemaker.potentials.foundation import FoundationSettings
+from pyacemaker.selection import AnySelector, DirectSelector
+from pyacemaker.selection.active_set import ActiveSetSelector
+from pyacemaker.selection.filters import HardFilters
+from pyacemaker.selection.uncertainty import MahalanobisUncertainty
+from pyacemaker.trainers.ace import AceTrainer
+from pyacemaker.trainers.mace import MaceTrainer
+
+PositiveCount = Annotated[int, Field(ge=1)]
+
+
+class SampleSettings(Spec):
+    """Step 1: candidates, and the diverse pool that is picked from them."""
+
+    generators: Annotated[tuple[AnyGenerator, ...], Field(min_length=1)]
+    """What makes the candidates."""
+    selector: AnySelector = DirectSelector()
+    """How the pool is picked from the candidates."""
+    n_pool: PositiveCount = 400
+    """Structures in the pool; fewer candidates than this are all kept."""
+
+
+class LabelSettings(Spec):
+    """Step 2: which structures get a DFT label."""
+
+    n_train: Annotated[int, Field(ge=8)] = 48
+    """DFT labels to learn from. The isolated atoms come on top, one per element."""
+    n_test: Annotated[int, Field(ge=20)] = 24
+    """DFT labels of the frozen test set, drawn before any training and never trained on."""
+    min_train: Annotated[int, Field(ge=4)] = 8
+    """Fewer labels than this after failures end the run before any training."""
+    filters: HardFilters = HardFilters()
+    """What no candidate may violate."""
+    uncertainty: MahalanobisUncertainty = MahalanobisUncertainty()
+    """How far a structure is from what the foundation model is at home with."""
+    active_set: ActiveSetSelector = ActiveSetSelector()
+    """How the training structures are picked."""
+
+    @model_validator(mode="after")
+    def _check_counts(self) -> Self:
+        if self.min_train > self.n_train:
+            raise ValueError(f"min_train = {self.min_train} is larger than n_train = {self.n_train}")
+        return self
+
+
+class PseudoLabelSettings(Spec):
+    """Step 5: labelling the surrogate pool with the fine-tuned teacher."""
+
+    max_force: Annotated[float, Field(gt=0)] = 30.0
+    """eV/Å: structures on which the teacher predicts a larger force component are left out, and counted."""
+
+
+class DeltaSettings(Spec):
+    """Step 7: what the DFT labels add to the base potential."""
+
+    correction: AceTrainer = AceTrainer.small_correction()
+    """The small ACE that is fitted to DFT minus teacher."""
+    dft_weight: Annotated[float, Field(gt=0)] = 20.0
+    """Weight of a DFT-labelled structure in the final fit; a pseudo-labelled one has 1."""
+
+
+class PyAceConfig(Spec):
+    """Everything a run depends on. Paths in the file are relative to the file."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = "run"
+    """Names the run directory; default: the name of the config file, or of its folder for `config.yaml`."""
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 1
+    """Every random number of the run follows from it."""
+    rehearsal: bool = False
+    """Set by `--rehearse`: a cheap physics oracle stands in for DFT."""
+    foundation: FoundationSettings
+    """The MACE foundation model to distil."""
+    dft: AnyOracle
+    """What makes the reference labels."""
+    sample: SampleSettings
+    label: LabelSettings = LabelSettings()
+    finetune: MaceTrainer = MaceTrainer()
+    explore: MdGenerator = MdGenerator()
+    pseudo_label: PseudoLabelSettings = PseudoLabelSettings()
+    base: AceTrainer = AceTrainer()
+    delta: DeltaSettings = DeltaSettings()
+    execution: AnyExecutor = LocalExecutor()
+
+    @field_validator("name")
+    @classmethod
+    def _not_only_dots(cls, name: str) -> str:
+        if name.endswith("-rehearsal"):
+            raise ValueError("a name must not end with -rehearsal, which --rehearse adds")
+        return name
+
+    def default_run_dir(self) -> Path:
+        """`runs/NAME` below the current directory; rehearsals have a directory of their own."""
+        return Path("runs") / (f"{self.name}-rehearsal" if self.rehearsal else self.name)
+
+    def to_yaml(self) -> str:
+        """The complete configuration, defaults included, as YAML."""
+        content = self.model_dump(mode="json", serialize_as_any=True)
+        return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+
+    def planned_labels(self) -> int:
+        """DFT labels the settings ask for, isolated atoms not counted."""
+        return self.label.n_train + self.label.n_test
+
+    def rehearsed(self) -> "PyAceConfig":
+        """The same run with GFN1-xTB in DFT's place and less exploration."""
+        return self.model_copy(
+            update={
+                "rehearsal": True,
+                "dft": TbliteOracle(method="GFN1-xTB", limits=self.dft.limits),
+                "finetune": self.finetune.rehearsed(),
+                "explore": self.explore.rehearsed(),
+            }
+        )
+
+
+def load_config(path: Path) -> PyAceConfig:
+    """Read and check a config file.
+
+    Raises `ConfigError` with one sentence per problem: the line, the key, what is wrong and the cure.
+    """
+    located = LocatedYaml.read(path)
+    content: Any = located.content
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: expected keys and values (`seed: 1`), found {type(content).__name__}")
+    default_name = path.resolve().parent.name if path.stem == "config" else path.stem
+    content.setdefault("name", default_name)
+    try:
+        return PyAceConfig.model_validate(content, context={"base_dir": path.resolve().parent})
+    except ValidationError as error:
+        raise ConfigError("\n".join(describe_problems(error, located, PyAceConfig))) from None

@@ -1,0 +1,149 @@
+"""Says where in a YAML file a problem is, what was expected there, and what the user may have meant."""
+
+import difflib
+import types
+import typing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from pyacemaker.errors import ConfigError
+
+Location = tuple[int | str, ...]
+
+
+@dataclass(frozen=True)
+class LocatedYaml:
+    """A YAML file's content together with the tree of nodes that knows the line of each key."""
+
+    path: Path
+    content: Any
+    root: yaml.Node | None
+
+    @classmethod
+    def read(cls, path: Path) -> "LocatedYaml":
+        """Parse a file; `ConfigError` when it is missing, no file, no text, no YAML, or repeats a key."""
+        if path.is_dir():
+            raise ConfigError(f"{path} is a directory; expected a config file (YAML)")
+        if not path.is_file():
+            raise ConfigError(f"{path} does not exist; write one with: pyacemaker template > config.yaml")
+        try:
+            text = path.read_text(encoding="utf-8")
+            root = yaml.compose(text, Loader=yaml.SafeLoader)
+            content = yaml.safe_load(text)
+        except OSError as error:
+            raise ConfigError(f"{path} cannot be read ({error.strerror})") from error
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"{path} is not a text file; expected YAML") from error
+        except yaml.YAMLError as error:
+            raise ConfigError(f"{path} is not valid YAML: {_one_line(str(error))}") from error
+        _refuse_repeated_keys(path, root)
+        return cls(path, content, root)
+
+    def line(self, location: Location) -> int:
+        """Line number (from 1) of a location, or of the innermost enclosing key that the file has."""
+        node, line = self.root, 1
+        for part in location:
+            key, value = _child(node, part)
+            if value is None:
+                continue  # a union's tag, or a key that is missing
+            line = (key or value).start_mark.line + 1
+            node = value
+        return line
+
+    def has(self, location: Location) -> bool:
+        """Whether the last part of `location` stands in the file."""
+        node = self.root
+        for part in location[:-1]:
+            _, value = _child(node, part)
+            node = node if value is None else value
+        return _child(node, location[-1])[1] is not None
+
+
+def describe_problems(error: ValidationError, located: LocatedYaml, model: type[BaseModel]) -> list[str]:
+    """One sentence per problem of a `ValidationError`: file, line, key, what is wrong, the cure."""
+    sentences = []
+    for problem in error.errors(include_url=False):
+        location = problem["loc"]
+        key = ".".join(str(part) for part in location if _is_written(part, location, located)) or "the file"
+        text = _sentence(problem, _model_at(model, location[:-1]))
+        sentences.append(f"{located.path}, line {located.line(location)}: {key}: {text}")
+    return sentences
+
+
+def _is_written(part: int | str, location: Location, located: LocatedYaml) -> bool:
+    index = location.index(part)
+    last = index == len(location) - 1
+    return last or located.has(location[: index + 1])
+
+
+def _sentence(problem: Any, parent: type[BaseModel] | None) -> str:
+    kind, found = problem["type"], problem["input"]
+    names = sorted(parent.model_fields) if parent is not None else []
+    if kind == "extra_forbidden":
+        close = difflib.get_close_matches(str(problem["loc"][-1]), names, n=1)
+        hint = f"did you mean {close[0]}? " if close else ""
+        return f"unknown key; {hint}Allowed here: {', '.join(names) or 'nothing'}"
+    if kind == "missing":
+        return "this key is required"
+    message = problem["msg"].removeprefix("Value error, ")
+    if kind == "value_error" or isinstance(found, dict | list):
+        return message
+    return f"{message}; found {found!r}"
+
+
+def _model_at(model: type[BaseModel], location: Location) -> type[BaseModel] | None:
+    """The settings class that the keys at `location` belong to."""
+    candidates: list[Any] = [model]
+    for part in location:
+        if isinstance(part, int):
+            continue
+        tagged = [item for item in candidates if _kind(item) == part]
+        if tagged:
+            candidates = tagged
+            continue
+        fields = [item.model_fields[part].annotation for item in candidates if part in item.model_fields]
+        candidates = [found for field in fields for found in _models_in(field)]
+    return candidates[0] if len(candidates) == 1 else None
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and not isinstance(annotation, types.GenericAlias):
+        return [annotation] if issubclass(annotation, BaseModel) else []
+    return [found for argument in typing.get_args(annotation) for found in _models_in(argument)]
+
+
+def _kind(model: type[BaseModel]) -> Any:
+    field = model.model_fields.get("kind")
+    return field.default if field is not None else None
+
+
+def _child(node: yaml.Node | None, part: int | str) -> tuple[yaml.Node | None, yaml.Node | None]:
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            if key.value == str(part):
+                return key, value
+    if isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+        return None, node.value[part]
+    return None, None
+
+
+def _refuse_repeated_keys(path: Path, node: yaml.Node | None) -> None:
+    if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            if key.value in seen:
+                line = key.start_mark.line + 1
+                raise ConfigError(f"{path}, line {line}: {key.value}: this key stands here twice; remove one")
+            seen.add(key.value)
+            _refuse_repeated_keys(path, value)
+    if isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            _refuse_repeated_keys(path, item)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

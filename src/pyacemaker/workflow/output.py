@@ -1,0 +1,80 @@
+"""The delivered files: `output/` of a run."""
+
+import json
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pyacemaker
+from pyacemaker.config import PyAceConfig
+from pyacemaker.files import replacing, sha256_file, write_atomic
+from pyacemaker.potentials.ace import ACEPotential
+from pyacemaker.structures.store import Ledger
+from pyacemaker.workflow.state import WorkflowState
+
+
+def publish(config: PyAceConfig, run_dir: Path) -> dict[str, Any]:
+    """Write `output/` from the finished steps and return the metrics.
+
+    `metrics.json` is always written; `potential.yace`, its model card `potential.json` and `in.lammps` only
+    when the verdict passes, and earlier ones are removed when it does not.
+    """
+    output = run_dir / "output"
+    delta = run_dir / "07_delta"
+    metrics: dict[str, Any] = json.loads((delta / "metrics.json").read_text(encoding="utf-8"))
+    metrics["dft"] = asdict(Ledger(run_dir / "ledger.csv").totals())
+    metrics["rehearsal"] = config.rehearsal
+    write_atomic(output / "metrics.json", json.dumps(metrics, indent=2) + "\n")
+    if metrics["verdict"]["passed"]:
+        with replacing(output / "potential.yace") as aside:
+            shutil.copyfile(delta / "final.yace", aside)
+        write_atomic(output / "potential.json", json.dumps(_card(config, run_dir, metrics), indent=2) + "\n")
+        write_atomic(output / "in.lammps", lammps_input(ACEPotential.from_yace(delta / "final.yace")))
+    else:
+        for name in ("potential.yace", "potential.json", "in.lammps"):
+            (output / name).unlink(missing_ok=True)
+    return metrics
+
+
+def lammps_input(potential: ACEPotential) -> str:
+    """A commented LAMMPS input that reads `potential.yace`; types follow the order of its elements."""
+    elements = " ".join(potential.elements)
+    return (
+        "# needs LAMMPS with the ML-PACE package; run in the folder that holds potential.yace\n"
+        "# types: " + ", ".join(f"{i} = {el}" for i, el in enumerate(potential.elements, start=1)) + "\n"
+        "units           metal\n"
+        "atom_style      atomic\n"
+        "newton          on\n"
+        "read_data       structure.data\n"
+        "pair_style      pace\n"
+        f"pair_coeff      * * potential.yace {elements}\n"
+        "timestep        0.0005\n"
+        "thermo          100\n"
+        "velocity        all create 300.0 4711\n"
+        "fix             1 all nve\n"
+        "run             1000\n"
+    )
+
+
+def _card(config: PyAceConfig, run_dir: Path, metrics: dict[str, Any]) -> dict[str, Any]:
+    """The model card: what it was made from, by which versions, and how good it is."""
+    final = run_dir / "07_delta" / "final.yace"
+    potential = ACEPotential.from_yace(final)
+    reference = json.loads((run_dir / "02_label" / "reference.json").read_text(encoding="utf-8"))
+    return {
+        "name": config.name,
+        "elements": list(potential.elements),
+        "cutoff_angstrom": potential.model.cutoff,
+        "sha256": sha256_file(final),
+        "seed": config.seed,
+        "rehearsal": config.rehearsal,
+        "reference_method": config.dft.version(),
+        "reference_settings": config.dft.model_dump(mode="json"),
+        "foundation_sha256": sha256_file(config.foundation.resolve()),
+        "reference_energies_ev": reference["energies_ev"],
+        "training": json.loads((run_dir / "07_delta" / "training.json").read_text(encoding="utf-8")),
+        "test": metrics["test"],
+        "pyacemaker": pyacemaker.__version__,
+        "versions": WorkflowState.read(run_dir).versions,
+    }

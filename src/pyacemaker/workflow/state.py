@@ -1,0 +1,66 @@
+"""`state.json`: the readable index of a run. The manifests of the steps are the truth."""
+
+import json
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from pyacemaker.errors import DataError
+from pyacemaker.files import write_atomic
+
+Status = Literal["pending", "running", "done", "failed"]
+
+
+@dataclass
+class StepState:
+    """Where one step stands. Times are seconds since the epoch (UTC)."""
+
+    status: Status = "pending"
+    key: str = ""
+    started: float | None = None
+    seconds: float | None = None
+    message: str = ""
+
+
+@dataclass
+class WorkflowState:
+    """Where a run stands: its steps in order, and the versions that ran it."""
+
+    name: str
+    seed: int
+    rehearsal: bool
+    versions: dict[str, str] = field(default_factory=dict)
+    steps: dict[str, StepState] = field(default_factory=dict)
+    dft: dict[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, run_dir: Path) -> "WorkflowState":
+        """The state of the run in `run_dir`; `DataError` where there is none."""
+        path = run_dir / "state.json"
+        if not path.is_file():
+            raise DataError(f"{path} does not exist: {run_dir} is not the directory of a pyacemaker run")
+        try:
+            content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            steps = {name: StepState(**state) for name, state in content.pop("steps").items()}
+            return cls(**content, steps=steps)
+        except (ValueError, TypeError, KeyError) as error:
+            raise DataError(
+                f"{path} is damaged ({error}): delete it and run again, nothing is lost"
+            ) from error
+
+    def write(self, run_dir: Path) -> None:
+        """Write `state.json` atomically."""
+        write_atomic(run_dir / "state.json", json.dumps(asdict(self), indent=2) + "\n")
+
+    def begin(self, step: str, key: str) -> None:
+        """Note that `step` starts now."""
+        self.steps[step] = StepState("running", key, started=time.time())
+
+    def end(self, step: str, status: Status, message: str = "") -> None:
+        """Note that `step` ended."""
+        state = self.steps[step]
+        state.status = status
+        state.message = message
+        if state.started is not None:
+            state.seconds = round(time.time() - state.started, 3)

@@ -1,0 +1,43 @@
+"""Step 6, base fit: an ACE potential learns the pseudo-labels."""
+
+import json
+from typing import Any
+
+from pyacemaker.config import PyAceConfig
+from pyacemaker.files import write_atomic
+from pyacemaker.structures.formats import read_structures
+from pyacemaker.workflow.step import Step, StepContext
+
+
+def read_reference_energies(context: StepContext) -> dict[str, float]:
+    """eV per element: the references that teacher, base and final potential share."""
+    content = json.loads((context.inputs["02_label"] / "reference.json").read_text(encoding="utf-8"))
+    energies: dict[str, float] = content["energies_ev"]
+    return energies
+
+
+def fit_base(context: StepContext) -> None:
+    """Write `base.yace` and `training.json`."""
+    trained = context.config.base.train(
+        read_structures(context.inputs["05_pseudo_label"] / "surrogate.extxyz"),
+        read_reference_energies(context),
+        context.directory / "base.yace",
+        progress=lambda done, total: context.progress("fitting the base potential", done, total),
+    )
+    content = {"train": trained.metrics.train.as_dict(), **trained.facts}
+    write_atomic(context.directory / "training.json", json.dumps(content, indent=2) + "\n")
+
+
+def _settings(config: PyAceConfig) -> list[Any]:
+    return [config.base]
+
+
+BASE_FIT = Step(
+    name="06_base",
+    title="fit the base ACE potential to the pseudo-labels",
+    needs=("02_label", "05_pseudo_label"),
+    settings=_settings,
+    outputs=("base.yace", "training.json"),
+    run=fit_base,
+    versions=("pyacemaker", "numpy", "scipy", "numba"),
+)

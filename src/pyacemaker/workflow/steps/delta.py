@@ -1,0 +1,93 @@
+"""Step 7, delta: what the DFT labels know beyond the teacher goes into the final potential, and is judged."""
+
+import json
+import logging
+from typing import Any
+
+from pyacemaker.config import PyAceConfig
+from pyacemaker.files import write_atomic
+from pyacemaker.potentials.ace import ACEPotential
+from pyacemaker.potentials.base import Potential
+from pyacemaker.structures import Dataset
+from pyacemaker.structures.formats import read_structures, write_structures
+from pyacemaker.validation.judgement import judge
+from pyacemaker.workflow.step import Step, StepContext
+from pyacemaker.workflow.steps.base_fit import read_reference_energies
+
+log = logging.getLogger(__name__)
+
+
+def learn_delta(context: StepContext) -> None:
+    """Write `delta.yace`, `final.yace`, `metrics.json`, and `test_predictions.extxyz`."""
+    teacher = context.config.foundation.tuned(context.inputs["03_finetune"] / "teacher.model")
+    train = read_structures(context.inputs["02_label"] / "train.extxyz")
+    correction = _fit_correction(context, teacher, train)
+    facts = _fit_final(context, correction, train)
+    _judge(context, teacher, facts)
+
+
+def _fit_correction(context: StepContext, teacher: Potential, train: Dataset) -> ACEPotential:
+    """δ: a small ACE fitted to DFT − teacher on the active set."""
+    context.progress("delta learning", 0, 3)
+    pairs = zip(train.labels, teacher.evaluate(train), strict=True)
+    residual = train.with_labels([dft - predicted for dft, predicted in pairs], "dft-teacher")
+    out = context.directory / "delta.yace"
+    context.config.delta.correction.train(residual, dict.fromkeys(train.elements, 0.0), out)
+    return ACEPotential.from_yace(out)
+
+
+def _fit_final(context: StepContext, correction: ACEPotential, train: Dataset) -> dict[str, Any]:
+    """The base fit again, on teacher + δ and, with their weight, the DFT labels themselves."""
+    context.progress("delta learning", 1, 3)
+    pool = read_structures(context.inputs["05_pseudo_label"] / "surrogate.extxyz")
+    labelled_ids = set(train.ids)
+    pool = pool.filter(lambda structure: structure.id not in labelled_ids)
+    pairs = zip(pool.labels, correction.evaluate(pool), strict=True)
+    corrected = pool.with_labels([label + delta for label, delta in pairs], "teacher+delta")
+    weight = context.config.delta.dft_weight
+    weighted = Dataset(structure.replace(weight=weight) for structure in train)
+    trained = context.config.base.train(
+        corrected + weighted, read_reference_energies(context), context.directory / "final.yace"
+    )
+    context.progress("delta learning", 2, 3)
+    return {"train": trained.metrics.train.as_dict(), **trained.facts}
+
+
+def _judge(context: StepContext, teacher: Potential, facts: dict[str, Any]) -> None:
+    test = read_structures(context.inputs["02_label"] / "test.extxyz")
+    models: dict[str, Potential] = {
+        "foundation": _aligned_foundation(context),
+        "teacher": teacher,
+        "base": ACEPotential.from_yace(context.inputs["06_base"] / "base.yace"),
+        "final": ACEPotential.from_yace(context.directory / "final.yace"),
+    }
+    predictions = {name: model.evaluate(test) for name, model in models.items()}
+    metrics = judge(test, predictions)
+    context.progress("delta learning", 3, 3)
+    log.info("%s", metrics["verdict"]["reason"])
+    write_structures(
+        context.directory / "test_predictions.extxyz", test.with_labels(predictions["final"], "final")
+    )
+    write_atomic(context.directory / "metrics.json", json.dumps(metrics, indent=2) + "\n")
+    write_atomic(context.directory / "training.json", json.dumps(facts, indent=2) + "\n")
+
+
+def _aligned_foundation(context: StepContext) -> Potential:
+    """The untuned model with the energy references that the others share, so that its errors are comparable."""
+    path = context.directory / "foundation_aligned.model"
+    return context.config.foundation.load().with_reference_energies(path, read_reference_energies(context))
+
+
+def _settings(config: PyAceConfig) -> list[Any]:
+    return [config.delta, config.base, config.foundation]
+
+
+DELTA = Step(
+    name="07_delta",
+    title="learn the difference to DFT and judge on the frozen test set",
+    needs=("02_label", "03_finetune", "05_pseudo_label", "06_base"),
+    settings=_settings,
+    outputs=("delta.yace", "final.yace", "metrics.json", "training.json", "test_predictions.extxyz"),
+    run=learn_delta,
+    versions=("pyacemaker", "numpy", "scipy", "numba", "mace-torch", "torch"),
+)
