@@ -79,7 +79,7 @@ class AtomStructure:
         self._freeze("pbc", self.pbc, np.bool_)
 
     def _freeze(self, name: str, value: ArrayLike, dtype: type) -> None:
-        array = np.array(value, dtype=dtype)
+        array: NDArray[Any] = np.array(value, dtype=dtype)
         array.setflags(write=False)
         object.__setattr__(self, name, array)
 

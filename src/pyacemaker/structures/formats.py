@@ -1,0 +1,239 @@
+"""Structure files: any file that ASE reads in, extended XYZ out, labels under the names the field uses.
+
+Energies, forces and stresses are understood under `energy`, `forces`, `stress` (and `free_energy` where there
+is no `energy`) and under `REF_energy`, `REF_forces`, `REF_stress`, which win when a structure has both; other
+names are arguments. A label needs an energy and forces; a lone atom's forces are zero.
+"""
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ase import Atoms
+from ase.io.formats import UnknownFileTypeError, filetype
+
+from pyacemaker.errors import DataError
+from pyacemaker.files import replacing
+from pyacemaker.structures.dataset import Dataset
+from pyacemaker.structures.extxyz import Frame, read_extxyz, write_extxyz
+from pyacemaker.structures.frames import (
+    STRUCTURE_KEYS,
+    LabelKeys,
+    any_frame,
+    find_labels,
+    to_frame,
+    to_structure,
+    with_labels,
+)
+from pyacemaker.structures.structure import AtomStructure, Labels
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class LabelledData:
+    """What `read_labelled` found.
+
+    structures: the labelled ones, in the file's order. n_skipped: how many labels were left out because they
+    hold NaN or Inf. n_unlabelled: how many structures lack the energy or the forces.
+    """
+
+    structures: Dataset
+    n_skipped: int = 0
+    n_unlabelled: int = 0
+
+    @property
+    def n_labels(self) -> int:
+        """Number of labels found and kept."""
+        return len(self.structures)
+
+
+def read_structures(
+    path: str | Path,
+    *,
+    energy_key: str | None = None,
+    forces_key: str | None = None,
+    stress_key: str | None = None,
+    allow_empty: bool = False,
+) -> Dataset:
+    """All structures of a file, with labels where there are finite ones.
+
+    Energies in eV, forces in eV/Å, stress in eV/Å³ with ASE's sign (positive = tensile), as 6 Voigt
+    components or 3 × 3, for periodic structures. A key that is given replaces the default ones; `stress_key`
+    follows `energy_key` (`dft_energy`, `dft_stress`) unless it is given too. Tag from `tag` or `config_type`,
+    weight from `weight` or `config_weight`, charge and spin multiplicity from `charge` and `spin`.
+
+    Raises `DataError` when the file is missing, unreadable, empty (unless `allow_empty`), holds something
+    that is no structure, or when no structure has labels under the keys that were asked for.
+    """
+    path = Path(path)
+    keys = LabelKeys(energy_key, forces_key, stress_key)
+    found = _read(path, keys)
+    if not found.structures and not allow_empty:
+        raise DataError(f"{path} holds no structures; check that it was written to the end")
+    if found.n_labels == 0 and keys.are_given() and found.structures:
+        raise DataError(found.no_labels_message(path))
+    found.warn(path)
+    return Dataset(found.structures)
+
+
+def read_labelled(
+    path: str | Path,
+    *,
+    energy_key: str | None = None,
+    forces_key: str | None = None,
+    stress_key: str | None = None,
+) -> LabelledData:
+    """The labelled structures of a file; see `read_structures` for what is understood.
+
+    Labels that hold NaN or Inf are left out, with one warning that counts them. Raises `DataError` as
+    `read_structures` does, and when no usable label is found.
+    """
+    path = Path(path)
+    keys = LabelKeys(energy_key, forces_key, stress_key)
+    found = _read(path, keys)
+    if not found.structures:
+        raise DataError(f"{path} holds no structures; check that it was written to the end")
+    if found.n_labels == 0:
+        raise DataError(found.no_labels_message(path))
+    found.warn(path)
+    return LabelledData(Dataset(found.structures).labelled(), found.n_not_finite, found.n_without)
+
+
+def write_structures(path: str | Path, structures: Iterable[AtomStructure]) -> None:
+    """Write extended XYZ, atomically, whatever the suffix; reading it gives back the same ids and labels.
+
+    Labels go under `REF_energy` (eV), `REF_forces` (eV/Å) and `REF_stress` (eV/Å³, Voigt); charge, spin, tag,
+    source and weight go into the comment line, as do the structure's other facts. No structures give an empty
+    file.
+    """
+    _write(Path(path), (to_frame(structure) for structure in structures))
+
+
+def write_predictions(
+    path: str | Path, inputs: str | Path | Sequence[AtomStructure | Atoms], labels: Sequence[Labels]
+) -> None:
+    """Write what `inputs` holds plus `pred_energy` (eV), `pred_forces` (eV/Å), `pred_stress` (eV/Å³, Voigt).
+
+    inputs: the file whose structures were evaluated (all its keys and columns are kept), or the structures.
+    labels: one per structure, in order; `ValueError` when the numbers differ, and then nothing is written.
+    """
+    if isinstance(inputs, str | Path):
+        frames = _read_frames(Path(inputs))
+    else:
+        frames = (any_frame(structure) for structure in inputs)
+    pairs = zip(frames, labels, strict=True)
+    _write(Path(path), (with_labels(frame, prediction, "pred_") for frame, prediction in pairs))
+
+
+def _write(path: Path, frames: Iterable[Frame]) -> None:
+    with replacing(path) as aside, aside.open("w", encoding="utf-8", newline="\n") as handle:
+        write_extxyz(handle, frames)
+
+
+@dataclass
+class _Found:
+    """The structures read, and what became of their labels."""
+
+    keys: LabelKeys
+    structures: list[AtomStructure] = field(default_factory=list)
+    n_not_finite: int = 0
+    n_without: int = 0
+    n_incomplete: int = 0
+    present: set[str] = field(default_factory=set)
+
+    @property
+    def n_labels(self) -> int:
+        return len(self.structures) - self.n_not_finite - self.n_without
+
+    def add(self, frame: Frame) -> None:
+        self.present |= frame.info.keys() | frame.arrays.keys()
+        labels, is_incomplete = find_labels(frame, self.keys)
+        self.n_incomplete += is_incomplete
+        self.n_without += labels is None
+        if labels is not None and not labels.is_finite():
+            self.n_not_finite += 1
+            labels = None
+        self.structures.append(to_structure(frame, labels, self.keys.names))
+
+    def warn(self, path: Path) -> None:
+        total = len(self.structures)
+        if self.n_not_finite:
+            logger.warning(
+                "%s: %d of %d labels hold NaN or Inf and are skipped", path, self.n_not_finite, total
+            )
+        if self.n_incomplete:
+            logger.warning(
+                "%s: %d of %d structures have an energy without forces or forces without an energy; "
+                "they count as unlabelled",
+                path,
+                self.n_incomplete,
+                total,
+            )
+
+    def no_labels_message(self, path: Path) -> str:
+        if self.n_not_finite:
+            reason = f"all {self.n_not_finite} labels hold NaN or Inf"
+            return f"{path}: no usable labels: {reason}; recompute those structures or leave them out"
+        present = ", ".join(sorted(self.present - STRUCTURE_KEYS)) or "none"
+        return (
+            f"{path}: no labels found in {len(self.structures)} structures: looked for "
+            f"{self.keys.describe()}, found the keys {present}; name the right ones with "
+            "--energy-key and --forces-key"
+        )
+
+
+def _read(path: Path, keys: LabelKeys) -> _Found:
+    found = _Found(keys)
+    for position, frame in enumerate(_read_frames(path)):
+        try:
+            found.add(frame)
+        except ValueError as error:
+            raise DataError(f"{path}, structure {position}: {error}; correct it or leave it out") from None
+    return found
+
+
+def _read_frames(path: Path) -> Iterator[Frame]:
+    """The frames of a file of any format; `DataError` for what cannot be read."""
+    if not path.exists():
+        raise DataError(f"{path} does not exist; check the name of the structure file")
+    if path.is_dir():
+        raise DataError(f"{path} is a directory; name a structure file in it")
+    if path.stat().st_size == 0:
+        return
+    try:
+        if _is_xyz(path):
+            yield from read_extxyz(path)
+        else:
+            yield from _read_with_ase(path)
+    except (OSError, UnicodeDecodeError, EOFError) as error:
+        raise DataError(
+            f"{path} cannot be read as a structure file ({error}); give an extended XYZ file or another "
+            "format that ASE reads"
+        ) from error
+
+
+def _is_xyz(path: Path) -> bool:
+    """By the suffix; for a suffix that means nothing, by a first line that is a number of atoms."""
+    if path.name.removesuffix(".gz").endswith((".xyz", ".extxyz")):
+        return True
+    try:
+        return bool(filetype(str(path)) == "extxyz")
+    except UnknownFileTypeError:
+        with path.open("rb") as handle:
+            return handle.readline(40).strip().isdigit()
+
+
+def _read_with_ase(path: Path) -> Iterator[Frame]:
+    from ase.io import read
+
+    try:
+        images = read(str(path), index=":", do_not_split_by_at_sign=True)
+    except Exception as error:  # forty parsers, each with its own ways to fail
+        raise DataError(
+            f"{path} cannot be read as a structure file ({type(error).__name__}: {error}); give an "
+            "extended XYZ file or another format that ASE reads"
+        ) from error
+    for atoms in images:
+        yield any_frame(atoms)
