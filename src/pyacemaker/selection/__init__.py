@@ -1,1 +1,31 @@
-"""selection"""
+"""Which structures are worth a DFT label."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from pyacemaker.base import plugin
+from pyacemaker.selection.active_set import ActiveSet, ActiveSetSelector, spread_over_tags
+from pyacemaker.selection.base import Selector
+from pyacemaker.selection.direct import DirectSelector
+from pyacemaker.selection.filters import Filtered, HardFilters, closest_fraction
+from pyacemaker.selection.maxvol import MaxvolSelector
+from pyacemaker.selection.random import RandomSelector
+
+BuiltinSelector = Annotated[DirectSelector | RandomSelector | MaxvolSelector, Field(discriminator="kind")]
+AnySelector = Annotated[BuiltinSelector, plugin(Selector)]
+"""Any selector a config can name: `direct`, `random`, `maxvol`, or `module:Class` from elsewhere."""
+
+__all__ = [
+    "ActiveSet",
+    "ActiveSetSelector",
+    "AnySelector",
+    "DirectSelector",
+    "Filtered",
+    "HardFilters",
+    "MaxvolSelector",
+    "RandomSelector",
+    "Selector",
+    "closest_fraction",
+    "spread_over_tags",
+]

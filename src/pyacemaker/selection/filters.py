@@ -1,0 +1,121 @@
+"""Hard filters: structures that no label should be paid for."""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from ase.data import covalent_radii
+from pydantic import PositiveFloat
+
+from pyacemaker.base import Spec
+from pyacemaker.structures import AtomStructure, FloatArray, IntArray, Labels
+
+_NEAR = 1.5  # pairs beyond this fraction of the sum of covalent radii are not looked for
+
+
+@dataclass(frozen=True)
+class Filtered:
+    """What passed and what did not.
+
+    kept: indices of the structures that passed, increasing. rejected: index → reason of the others.
+    """
+
+    kept: IntArray
+    rejected: Mapping[int, str] = field(default_factory=dict)
+
+    @property
+    def reasons(self) -> Counter[str]:
+        """How many structures each reason rejected."""
+        return Counter(self.rejected.values())
+
+
+class HardFilters(Spec):
+    """Rejects structures whose geometry or teacher labels cannot be right.
+
+    Reasons: `not finite`, `duplicate`, `too close`, `large force`, `unreasonable energy`.
+    """
+
+    min_distance: PositiveFloat = 0.6
+    """Smallest allowed distance of two atoms, as a fraction of the sum of their covalent radii."""
+    max_force: PositiveFloat | None = 30.0
+    """eV/Å, largest allowed force on an atom, where labels are given."""
+    max_energy: PositiveFloat | None = 2.0
+    """eV/atom, largest allowed distance from the median energy of the structures of the same composition."""
+
+    def apply(self, structures: Sequence[AtomStructure], labels: Sequence[Labels] | None = None) -> Filtered:
+        """Filter `structures`; `labels`: a potential's opinion of each, for the last two filters."""
+        rejected = self._reject_geometries(structures)
+        if labels is not None:
+            rejected.update(self._reject_labels(structures, labels, rejected))
+        kept = [index for index in range(len(structures)) if index not in rejected]
+        return Filtered(np.array(kept, dtype=np.int64), dict(sorted(rejected.items())))
+
+    def _reject_geometries(self, structures: Sequence[AtomStructure]) -> dict[int, str]:
+        rejected: dict[int, str] = {}
+        seen: set[str] = set()
+        for index, structure in enumerate(structures):
+            if not (np.isfinite(structure.positions).all() and np.isfinite(structure.cell).all()):
+                rejected[index] = "not finite"
+            elif structure.id in seen:
+                rejected[index] = "duplicate"
+            elif closest_fraction(structure) < self.min_distance:
+                rejected[index] = "too close"
+            else:
+                seen.add(structure.id)
+        return rejected
+
+    def _reject_labels(
+        self, structures: Sequence[AtomStructure], labels: Sequence[Labels], known: Mapping[int, str]
+    ) -> dict[int, str]:
+        rejected: dict[int, str] = {}
+        groups: dict[str, list[int]] = defaultdict(list)
+        for index, (structure, label) in enumerate(zip(structures, labels, strict=True)):
+            if index in known:
+                continue
+            if not label.is_finite():
+                rejected[index] = "not finite"
+            elif self.max_force is not None and largest_force(label.forces) > self.max_force:
+                rejected[index] = "large force"
+            else:
+                groups[structure.formula].append(index)
+        for members in groups.values():
+            energies = np.array([labels[index].energy / len(structures[index]) for index in members])
+            for index in self._far_energies(energies):
+                rejected[members[index]] = "unreasonable energy"
+        return rejected
+
+    def _far_energies(self, energies: FloatArray) -> list[int]:
+        if self.max_energy is None:
+            return []
+        return [int(i) for i in np.flatnonzero(np.abs(energies - np.median(energies)) > self.max_energy)]
+
+
+def largest_force(forces: FloatArray) -> float:
+    """eV/Å: the largest norm among the rows of `forces` (n, 3); NaN where one is NaN."""
+    return float(np.sqrt(np.max(np.einsum("ij,ij->i", forces, forces), initial=0.0)))
+
+
+def closest_fraction(structure: AtomStructure) -> float:
+    """The smallest distance of two atoms (periodic images too) over the sum of their covalent radii.
+
+    Radii: Cordero et al., Dalton Trans. 2832 (2008). Infinity where no pair is nearer than 1.5 such sums.
+    """
+    radii = covalent_radii[structure.numbers]
+    if structure.is_periodic:
+        from ase.neighborlist import primitive_neighbor_list
+
+        first, second, distance = primitive_neighbor_list(
+            "ijd", structure.pbc, structure.cell, structure.positions, _NEAR * radii
+        )
+        return float(np.min(distance / (radii[first] + radii[second]), initial=np.inf))
+    fraction = np.min(pair_fractions(structure.numbers, structure.positions), initial=np.inf)
+    return float(fraction) if fraction <= _NEAR else np.inf
+
+
+def pair_fractions(numbers: IntArray, positions: FloatArray) -> FloatArray:
+    """(n, n) distances over sums of covalent radii without periodic images; infinity on the diagonal."""
+    radii = covalent_radii[numbers]
+    distance = np.linalg.norm(positions[:, None] - positions[None], axis=2)
+    np.fill_diagonal(distance, np.inf)
+    return np.asarray(distance / (radii[:, None] + radii[None]))
