@@ -18,6 +18,7 @@ from pyacemaker.potentials.mace_model import (
     element_symbols,
     head_index,
     load_model,
+    model_heads,
     read_reference_energies,
     save_model,
     write_reference_energies,
@@ -60,6 +61,7 @@ class MacePotential(Potential):
         self.max_atoms_per_batch = max_atoms_per_batch
         self._model = load_model(self.path, device, dtype)
         self._head = head_index(self._model, head)
+        self.head = model_heads(self._model)[self._head]
         self._numbers = np.array([int(number) for number in self._model.atomic_numbers])
         self.elements = tuple(sorted(element_symbols(self._model)))
         self.cutoff = float(self._model.r_max)
@@ -84,7 +86,11 @@ class MacePotential(Potential):
         write_reference_energies(model, energies)
         save_model(model, path)
         return MacePotential(
-            path, device=self.device, dtype=self.dtype, max_atoms_per_batch=self.max_atoms_per_batch
+            path,
+            device=self.device,
+            dtype=self.dtype,
+            max_atoms_per_batch=self.max_atoms_per_batch,
+            head=self.head,
         )
 
     def evaluate(self, structures: Sequence[AtomStructure]) -> list[Labels]:

@@ -1,0 +1,209 @@
+"""One run of `mace_run_train` in a child process: its files, its progress, its failures."""
+
+import json
+import logging
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import ase.io
+
+from pyacemaker.errors import TrainingDivergenceError, TrainingError
+from pyacemaker.processes import die_with_parent, single_thread_environment
+from pyacemaker.structures import AtomStructure, Dataset
+from pyacemaker.units import MEV_PER_EV
+
+Progress = Callable[[int, int, dict[str, float]], None]
+"""Called with the number of epochs done, the number planned, and the errors on the validation set."""
+
+RUN_NAME = "tuned"
+_POLL_SECONDS = 0.2
+_LOG_TAIL_LINES = 15
+logger = logging.getLogger(__name__)
+
+
+def write_training_file(path: Path, dataset: Dataset) -> None:
+    """An extxyz file with `REF_energy`, `REF_forces` and, where there is one, `REF_stress` (ASE's sign)."""
+    frames = [_training_frame(structure) for structure in dataset]
+    ase.io.write(path, frames, format="extxyz")
+
+
+def _training_frame(structure: AtomStructure) -> Any:
+    if structure.labels is None:
+        raise ValueError(f"structure {structure.id} has no labels")
+    # info keys such as config_type would change how MACE reads the frame: only what is meant goes in
+    atoms = structure.replace(info={}).to_atoms()
+    atoms.info = {
+        "REF_energy": structure.labels.energy,
+        "total_charge": structure.charge,
+        "total_spin": structure.multiplicity or 1,
+        "config_weight": structure.weight,
+    }
+    if structure.labels.stress is not None:
+        xx, yy, zz, yz, xz, xy = structure.labels.stress.tolist()
+        atoms.info["REF_stress"] = [xx, xy, xz, xy, yy, yz, xz, yz, zz]
+    atoms.arrays["REF_forces"] = structure.labels.forces
+    return atoms
+
+
+@dataclass
+class TrainingHistory:
+    """What a run reported: errors before training and after each evaluated epoch, newest last.
+
+    Each entry has epoch (−1 before training), loss, energy_rmse_mev_per_atom, forces_rmse_mev_per_angstrom.
+    """
+
+    entries: list[dict[str, float]] = field(default_factory=list)
+
+    @property
+    def initial(self) -> dict[str, float]:
+        """The errors before training."""
+        return self.entries[0]
+
+    @property
+    def best(self) -> dict[str, float]:
+        """The entry of lowest loss after training began: the one whose weights MACE saves."""
+        return min(self.entries[1:], key=lambda entry: entry["loss"])
+
+
+@dataclass(frozen=True)
+class MaceRun:
+    """A training command in a directory of its own.
+
+    directory: exists, holds the input files, receives all output. arguments: of `mace_run_train`, without the
+    directories. epochs: planned. timeout_s: wall time after which the process is killed; None = never.
+    """
+
+    directory: Path
+    arguments: Sequence[str]
+    epochs: int
+    seed: int
+    timeout_s: float | None = None
+
+    def execute(self, progress: Progress | None = None) -> tuple[Path, TrainingHistory]:
+        """Train; the saved model file and the history.
+
+        Raises `TrainingDivergenceError` for a loss that is NaN or infinite, `TrainingError` for a timeout, a
+        failed process or a missing model file.
+        """
+        history = TrainingHistory()
+        with self._log_path.open("wb") as log:
+            process = subprocess.Popen(
+                self._command(),
+                cwd=self.directory,
+                env=single_thread_environment() | {"PYTHONHASHSEED": "0"},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=die_with_parent,  # noqa: PLW1509 - the child only calls prctl before exec
+            )
+            try:
+                self._follow(process, history, progress)
+            finally:
+                _end(process)
+        return self._finished_model(process.returncode, history), history
+
+    @property
+    def _log_path(self) -> Path:
+        return self.directory / "train.log"
+
+    def _command(self) -> list[str]:
+        places = {
+            "work_dir": self.directory,
+            "model_dir": self.directory,
+            "log_dir": self.directory / "logs",
+            "checkpoints_dir": self.directory / "checkpoints",
+            "results_dir": self.directory / "results",
+        }
+        return [
+            sys.executable,
+            "-m",
+            "mace.cli.run_train",
+            f"--name={RUN_NAME}",
+            f"--seed={self.seed}",
+            f"--max_num_epochs={self.epochs}",
+            *(f"--{name}={path}" for name, path in places.items()),
+            *self.arguments,
+        ]
+
+    def _follow(
+        self, process: "subprocess.Popen[bytes]", history: TrainingHistory, progress: Progress | None
+    ) -> None:
+        started = time.monotonic()
+        lines = _complete_lines(self.directory / "results" / f"{RUN_NAME}_run-{self.seed}_train.txt")
+        running = True
+        while running:
+            running = process.poll() is None
+            for record in next(lines):
+                self._take(record, history, progress)
+            if running and self.timeout_s is not None and time.monotonic() - started > self.timeout_s:
+                raise TrainingError(
+                    f"fine-tuning ran past its limit of {self.timeout_s:g} s; raise timeout_s or lower epochs"
+                )
+            if running:
+                time.sleep(_POLL_SECONDS)
+
+    def _take(self, record: Mapping[str, Any], history: TrainingHistory, progress: Progress | None) -> None:
+        if not math.isfinite(record["loss"]):
+            raise TrainingDivergenceError(
+                f"fine-tuning diverged: the loss is {record['loss']} in epoch {record.get('epoch')}; lower lr, "
+                "or check the labels"
+            )
+        if record["mode"] != "eval":
+            return
+        entry = _errors(record)
+        history.entries.append(entry)
+        logger.debug("fine-tuning: %s", entry)
+        if progress is not None and entry["epoch"] >= 0:
+            progress(int(entry["epoch"]) + 1, self.epochs, entry)
+
+    def _finished_model(self, returncode: int, history: TrainingHistory) -> Path:
+        model = self.directory / f"{RUN_NAME}.model"
+        if returncode != 0 or len(history.entries) < 2 or not model.is_file():
+            tail = self._log_path.read_text(encoding="utf-8", errors="replace").splitlines()[
+                -_LOG_TAIL_LINES:
+            ]
+            raise TrainingError(
+                f"mace_run_train ended with exit code {returncode} and "
+                f"{'a' if model.is_file() else 'no'} model; the end of {self._log_path}:\n" + "\n".join(tail)
+            )
+        return model
+
+
+def _errors(record: Mapping[str, Any]) -> dict[str, float]:
+    epoch = record.get("epoch")
+    return {
+        "epoch": -1 if epoch is None else int(epoch),
+        "loss": float(record["loss"]),
+        "energy_rmse_mev_per_atom": float(record["rmse_e_per_atom"]) * MEV_PER_EV,
+        "forces_rmse_mev_per_angstrom": float(record["rmse_f"]) * MEV_PER_EV,
+    }
+
+
+def _complete_lines(path: Path) -> Iterator[list[dict[str, Any]]]:
+    """At each step, the JSON lines that have become complete since the last one."""
+    offset = 0
+    while True:
+        content = b""
+        if path.is_file():
+            with path.open("rb") as handle:
+                handle.seek(offset)
+                content = handle.read()
+        complete = content[: content.rfind(b"\n") + 1]
+        offset += len(complete)
+        yield [json.loads(line) for line in complete.splitlines()]
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    """Kill the process and its children, where it still runs."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()

@@ -1,0 +1,89 @@
+"""Reconciling two levels of theory: per-element reference energies and what they cannot explain."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pyacemaker.errors import DataError, InsufficientDataError
+from pyacemaker.structures import Dataset, FloatArray, Labels
+from pyacemaker.units import MEV_PER_EV
+
+_RANK_TOLERANCE = 1e-6
+"""Relative singular value below which a combination of elements counts as undetermined by the data."""
+
+
+@dataclass(frozen=True)
+class ReferenceAlignment:
+    """Reference energies that bring a teacher to the level of theory of a labelled set.
+
+    energies: the E0 to give the teacher, eV, by element. shift: energies − isolated-atom energies, eV: the
+    part that is no property of the isolated atoms (the teacher's error in atomisation energies; the electron
+    affinity in a charged system). unaligned_mev_per_atom: RMSE of the teacher with the isolated-atom energies
+    alone. residual_mev_per_atom: RMSE that remains with `energies`, for training to remove.
+    """
+
+    energies: Mapping[str, float]
+    shift: Mapping[str, float]
+    unaligned_mev_per_atom: float
+    residual_mev_per_atom: float
+
+
+def align_reference_energies(
+    dataset: Dataset,
+    teacher: Sequence[Labels],
+    teacher_energies: Mapping[str, float],
+    isolated: Mapping[str, float],
+) -> ReferenceAlignment:
+    """The reference energies E0 + δ that make the teacher agree best with the labels of `dataset`.
+
+    With the energies relative to each side's own reference atoms, r_s = (E_s − Σ_el n_sel E0_el) −
+    (T_s − Σ_el n_sel T0_el), the shifts minimise Σ_s ((r_s − Σ_el n_sel δ_el) / N_s)². Where the
+    compositions leave combinations of δ undetermined (one stoichiometry: all but one), the solution of least
+    norm is taken. Structures of one atom take no part: their energy is E0 by definition.
+
+    dataset: labelled structures. teacher: its labels of the same structures. teacher_energies: its E0 in eV.
+    isolated: energies in eV of the isolated atoms, computed like the labels. Raises `DataError` for an
+    element without an isolated atom, `InsufficientDataError` when no structure has two atoms.
+    """
+    if len(dataset) != len(teacher):
+        raise ValueError(f"{len(dataset)} structures but {len(teacher)} teacher labels")
+    several = np.array([len(structure) > 1 for structure in dataset], dtype=bool)
+    if not several.any():
+        raise InsufficientDataError(
+            "the levels of theory cannot be reconciled: no labelled structure has more than one atom; label "
+            "some"
+        )
+    missing = [symbol for symbol in dataset.elements if symbol not in isolated]
+    if missing:
+        raise DataError(
+            f"isolated-atom energies are missing for {', '.join(missing)}; label the isolated atoms with the "
+            "settings of the other labels"
+        )
+    molecules = dataset[several]
+    labels = np.array([label.energy for label in molecules.labels])
+    predicted = np.array([label.energy for label in teacher])[several]
+    difference = (labels - molecules.reference_energies(isolated)) - (
+        predicted - molecules.reference_energies(teacher_energies)
+    )
+    counts = molecules.composition(molecules.elements)
+    shift = _least_shift(counts, difference)
+    atoms = counts.sum(axis=1)
+    shifts = dict.fromkeys(isolated, 0.0) | dict(zip(molecules.elements, shift.tolist(), strict=True))
+    return ReferenceAlignment(
+        energies={symbol: float(energy) + shifts[symbol] for symbol, energy in isolated.items()},
+        shift=shifts,
+        unaligned_mev_per_atom=_rms(difference / atoms) * MEV_PER_EV,
+        residual_mev_per_atom=_rms((difference - counts @ shift) / atoms) * MEV_PER_EV,
+    )
+
+
+def _least_shift(counts: FloatArray, difference: FloatArray) -> FloatArray:
+    """(elements,) the δ of least norm that minimises the per-atom error; counts: (structures, elements)."""
+    atoms = counts.sum(axis=1)
+    solution, *_ = np.linalg.lstsq(counts / atoms[:, None], difference / atoms, rcond=_RANK_TOLERANCE)
+    return np.asarray(solution, dtype=np.float64)
+
+
+def _rms(values: FloatArray) -> float:
+    return float(np.sqrt(np.mean(values**2)))
