@@ -27,8 +27,8 @@ class Zbl(Baseline):
 
     φ is the universal screening function (`screening`), a = 0.4685 Å / (Z_i^0.23 + Z_j^0.23). S is constant
     below the inner radius and the quartic polynomial of LAMMPS `pair_style zbl inner outer` above, so that
-    energy, force and curvature vanish at the outer radius. Ziegler, Biersack, Littmark: The Stopping and Range
-    of Ions in Solids (1985); LAMMPS documentation of `pair_style zbl` and `lj/gromacs`.
+    energy, force and curvature vanish at the outer radius. Ziegler, Biersack, Littmark: The Stopping and
+    Range of Ions in Solids (1985); LAMMPS documentation of `pair_style zbl` and `lj/gromacs`.
     """
 
     kind: Literal["zbl"] = "zbl"

@@ -10,6 +10,9 @@ from pyacemaker.errors import DataError
 COINCIDENCE = 1e-8
 """Å: atoms closer than this are at the same place."""
 
+SHORTEST_SEARCH = 4.0
+"""Å: shorter cutoffs are searched with this one and cut afterwards: the grid of tiny bins would cost more."""
+
 
 @dataclass(frozen=True, eq=False)
 class Edges:
@@ -47,9 +50,14 @@ def neighbour_list(positions: ArrayLike, cell: ArrayLike, pbc: ArrayLike, cutoff
         raise DataError("positions or cell hold NaN or infinite numbers; expected finite coordinates in Å")
     if len(points) < 2 and not periodic.any():
         return Edges(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, 3)), np.zeros(0))
-    edges = _compute(points, box, periodic, cutoff)
+    edges = _compute(points, box, periodic, max(cutoff, SHORTEST_SEARCH))
     _refuse_coincidence(edges)
-    return edges
+    return edges if cutoff >= SHORTEST_SEARCH else _shorten(edges, cutoff)
+
+
+def _shorten(edges: Edges, cutoff: float) -> Edges:
+    near = edges.distances < cutoff
+    return Edges(edges.i[near], edges.j[near], edges.vectors[near], edges.distances[near])
 
 
 def _compute(
