@@ -12,9 +12,11 @@ from pydantic import (
     ConfigDict,
     PlainSerializer,
     SerializationInfo,
+    SerializerFunctionWrapHandler,
     ValidationInfo,
     ValidatorFunctionWrapHandler,
     WrapValidator,
+    model_serializer,
 )
 
 from pyacemaker.files import sha256_file
@@ -37,6 +39,16 @@ class Spec(BaseModel):
         cls = type(self)
         settings = self.model_dump(mode="json", serialize_as_any=True, context={"fingerprint": True})
         return fingerprint([cls.__module__, cls.__qualname__, settings])
+
+    @model_serializer(mode="wrap")
+    def _serialize(self, handler: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
+        content: dict[str, Any] = handler(self)
+        for name, field in type(self).model_fields.items():
+            # serialize_as_any, which plug-ins need, passes over the serializers of single fields
+            for serializer in field.metadata:
+                if isinstance(serializer, PlainSerializer) and name in content:
+                    content[name] = serializer.func(getattr(self, name), info)  # type: ignore[call-arg]
+        return content
 
 
 def fingerprint(content: Any) -> str:

@@ -154,8 +154,8 @@ class MaceRun:
     def _take(self, record: Mapping[str, Any], history: TrainingHistory, progress: Progress | None) -> None:
         if not math.isfinite(record["loss"]):
             raise TrainingDivergenceError(
-                f"fine-tuning diverged: the loss is {record['loss']} in epoch {record.get('epoch')}; lower lr, "
-                "or check the labels"
+                f"fine-tuning diverged: the loss is {record['loss']} in epoch {record.get('epoch')}; lower "
+                "lr, or check the labels"
             )
         if record["mode"] != "eval":
             return
