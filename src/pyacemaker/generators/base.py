@@ -10,7 +10,7 @@ from pyacemaker.structures import Dataset
 
 
 class Generator(Spec, ABC):
-    """Makes candidate structures, each tagged. Subclasses add a `kind` literal, their settings, `generate`."""
+    """Makes candidate structures, each tagged. Subclasses add a `kind` literal, settings, `generate`."""
 
     @abstractmethod
     def generate(self, teacher: Potential, rng: np.random.Generator) -> Dataset:

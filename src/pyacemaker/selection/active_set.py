@@ -45,7 +45,7 @@ class ActiveSetSelector(Spec):
     """Anchors + a selector over each tag's more uncertain part, with a quota for every tag."""
 
     drop_certain_fraction: float = Field(default=0.5, ge=0.0, lt=1.0)
-    """Share of each tag's candidates, the least uncertain ones, that is left out (more than half is unwise)."""
+    """Share of each tag's candidates, the least uncertain, that is left out (more than half is unwise)."""
     quota: Literal["share", "sqrt", "equal"] = "sqrt"
     """How the places are divided among the tags: by their size, its square root, or equally."""
     selector: Annotated[_Selector, plugin(Selector)] = DirectSelector()

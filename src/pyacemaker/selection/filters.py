@@ -9,7 +9,7 @@ from ase.data import covalent_radii
 from pydantic import PositiveFloat
 
 from pyacemaker.base import Spec
-from pyacemaker.structures import AtomStructure, FloatArray, IntArray, Labels
+from pyacemaker.structures import AtomStructure, Dataset, FloatArray, IntArray, Labels
 
 _NEAR = 1.5  # pairs beyond this fraction of the sum of covalent radii are not looked for
 
@@ -43,8 +43,15 @@ class HardFilters(Spec):
     max_energy: PositiveFloat | None = 2.0
     """eV/atom, largest allowed distance from the median energy of the structures of the same composition."""
 
-    def apply(self, structures: Sequence[AtomStructure], labels: Sequence[Labels] | None = None) -> Filtered:
-        """Filter `structures`; `labels`: a potential's opinion of each, for the last two filters."""
+    def apply(
+        self, structures: Dataset, labels: Sequence[Labels] | None = None
+    ) -> tuple[Dataset, dict[str, int]]:
+        """The structures that pass, and how many each reason rejected; `labels` as in `check`."""
+        found = self.check(structures, labels)
+        return structures[found.kept], dict(found.reasons)
+
+    def check(self, structures: Sequence[AtomStructure], labels: Sequence[Labels] | None = None) -> Filtered:
+        """Which `structures` pass; `labels`: a potential's opinion of each, for the last two filters."""
         rejected = self._reject_geometries(structures)
         if labels is not None:
             rejected.update(self._reject_labels(structures, labels, rejected))
