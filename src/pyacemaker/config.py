@@ -1,17 +1,16 @@
 """The configuration of a run: one YAML file, checked as a whole before anything starts."""
 
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 import yaml
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from pyacemaker.base import Spec
-from pyacemaker.errors import ConfigError
 from pyacemaker.execution import AnyExecutor, LocalExecutor
 from pyacemaker.generators import AnyGenerator
 from pyacemaker.generators.md import MdGenerator
-from pyacemaker.located_yaml import LocatedYaml, describe_problems
+from pyacemaker.located_yaml import load_settings
 from pyacemaker.oracles import AnyOracle, TbliteOracle
 from pyacemaker.potentials.foundation import FoundationSettings
 from pyacemaker.selection import AnySelector, DirectSelector
@@ -20,6 +19,11 @@ from pyacemaker.selection.filters import HardFilters
 from pyacemaker.selection.uncertainty import MahalanobisUncertainty
 from pyacemaker.trainers.ace import AceTrainer
 from pyacemaker.trainers.mace import MaceTrainer
+
+REHEARSAL_EPOCHS = 60
+"""A rehearsal fine-tunes for at most so many epochs."""
+REHEARSAL_FRAMES = 400
+"""A rehearsal explores at most so many structures."""
 
 PositiveCount = Annotated[int, Field(ge=1)]
 
@@ -74,6 +78,15 @@ class DeltaSettings(Spec):
     """Weight of a DFT-labelled structure in the final fit; a pseudo-labelled one has 1."""
 
 
+class LabellingConfig(Spec):
+    """What `pyacemaker label` needs of a config file."""
+
+    dft: AnyOracle
+    """What makes the labels."""
+    execution: AnyExecutor = LocalExecutor()
+    """Where the calculations run."""
+
+
 class PyAceConfig(Spec):
     """Everything a run depends on. Paths in the file are relative to the file."""
 
@@ -122,8 +135,12 @@ class PyAceConfig(Spec):
             update={
                 "rehearsal": True,
                 "dft": TbliteOracle(method="GFN1-xTB", limits=self.dft.limits),
-                "finetune": self.finetune.rehearsed(),
-                "explore": self.explore.rehearsed(),
+                "finetune": self.finetune.model_copy(
+                    update={"epochs": min(self.finetune.epochs, REHEARSAL_EPOCHS)}
+                ),
+                "explore": self.explore.model_copy(
+                    update={"n_structures": min(self.explore.n_structures, REHEARSAL_FRAMES)}
+                ),
             }
         )
 
@@ -133,13 +150,10 @@ def load_config(path: Path) -> PyAceConfig:
 
     Raises `ConfigError` with one sentence per problem: the line, the key, what is wrong and the cure.
     """
-    located = LocatedYaml.read(path)
-    content: Any = located.content
-    if not isinstance(content, dict):
-        raise ConfigError(f"{path}: expected keys and values (`seed: 1`), found {type(content).__name__}")
     default_name = path.resolve().parent.name if path.stem == "config" else path.stem
-    content.setdefault("name", default_name)
-    try:
-        return PyAceConfig.model_validate(content, context={"base_dir": path.resolve().parent})
-    except ValidationError as error:
-        raise ConfigError("\n".join(describe_problems(error, located, PyAceConfig))) from None
+    return load_settings(path, PyAceConfig, name=default_name)
+
+
+def load_labelling(path: Path) -> LabellingConfig:
+    """Read only what labelling needs of a config file, `dft` and `execution`; other keys are left alone."""
+    return load_settings(path, LabellingConfig, keys=("dft", "execution"))

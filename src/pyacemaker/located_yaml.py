@@ -5,7 +5,7 @@ import types
 import typing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from pyacemaker.errors import ConfigError
 
 Location = tuple[int | str, ...]
+S = TypeVar("S", bound=BaseModel)
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,23 @@ class LocatedYaml:
         return _child(node, location[-1])[1] is not None
 
 
+def load_settings(path: Path, model: type[S], keys: tuple[str, ...] | None = None, **defaults: Any) -> S:
+    """The settings of class `model` in a YAML file; paths in the file are relative to the file.
+
+    keys: read only these and leave the rest of the file to others. defaults: for keys that the file lacks.
+    Raises `ConfigError` with one sentence per problem: the file, the line, the key, what is wrong, the cure.
+    """
+    located = LocatedYaml.read(path)
+    content = {} if located.content is None else located.content
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: expected keys and values (`seed: 1`), found {type(content).__name__}")
+    chosen = content if keys is None else {key: content[key] for key in keys if key in content}
+    try:
+        return model.model_validate({**defaults, **chosen}, context={"base_dir": path.resolve().parent})
+    except ValidationError as error:
+        raise ConfigError("\n".join(describe_problems(error, located, model))) from None
+
+
 def describe_problems(error: ValidationError, located: LocatedYaml, model: type[BaseModel]) -> list[str]:
     """One sentence per problem of a `ValidationError`: file, line, key, what is wrong, the cure."""
     sentences = []
@@ -91,7 +109,7 @@ def _sentence(problem: Any, parent: type[BaseModel] | None) -> str:
         return "this key is required"
     message = problem["msg"].removeprefix("Value error, ")
     if kind == "value_error" or isinstance(found, dict | list):
-        return message
+        return str(message)
     return f"{message}; found {found!r}"
 
 

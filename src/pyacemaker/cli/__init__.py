@@ -1,1 +1,1 @@
-"""cli"""
+"""The command line: each command parses, makes one library call, and prints."""

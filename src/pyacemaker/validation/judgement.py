@@ -11,9 +11,9 @@ from pyacemaker.structures import Accuracy, Dataset, Labels
 def judge(test: Dataset, predictions: Mapping[str, Sequence[Labels]]) -> dict[str, Any]:
     """Errors, error split and verdict of a run, as `metrics.json` holds them.
 
-    test: DFT-labelled structures that no model has seen. predictions: labels of the same structures in the same
-    order by `foundation`, `teacher`, `base` and `final`. The verdict passes when the final potential has a
-    smaller RMSE than the base in energy and in forces.
+    test: DFT-labelled structures that no model has seen. predictions: labels of the same structures in the
+    same order by `foundation`, `teacher`, `base` and `final`. The verdict passes when the final potential has
+    a smaller RMSE than the base in energy and in forces.
     """
     reference = test.labels
     accuracy = {name: Accuracy.between(found, reference) for name, found in predictions.items()}
@@ -56,13 +56,14 @@ def split_errors(
 
 
 def verdict(base: Accuracy, final: Accuracy) -> dict[str, Any]:
-    """Whether the final potential beats the base on the test set, in energy and in forces, with the figures."""
+    """Whether the final potential beats the base on the test set, in energy and in forces, with figures."""
     energy = final.energy_rmse_mev_per_atom < base.energy_rmse_mev_per_atom
     forces = final.forces_rmse_mev_per_angstrom < base.forces_rmse_mev_per_angstrom
     passed = energy and forces
     figures = (
-        f"energy RMSE {final.energy_rmse_mev_per_atom:.2f} (base {base.energy_rmse_mev_per_atom:.2f}) meV/atom, "
-        f"force RMSE {final.forces_rmse_mev_per_angstrom:.1f} (base {base.forces_rmse_mev_per_angstrom:.1f}) meV/Å"
+        f"energy RMSE {final.energy_rmse_mev_per_atom:.2f} (base {base.energy_rmse_mev_per_atom:.2f}) "
+        f"meV/atom, force RMSE {final.forces_rmse_mev_per_angstrom:.1f} "
+        f"(base {base.forces_rmse_mev_per_angstrom:.1f}) meV/Å"
     )
     if passed:
         reason = f"the final potential beats the base on the held-out DFT test set: {figures}"

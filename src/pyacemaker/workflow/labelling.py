@@ -20,6 +20,7 @@ from pyacemaker.errors import (
 from pyacemaker.execution import Executor, Outcome
 from pyacemaker.oracles.base import Oracle
 from pyacemaker.structures import AtomStructure, Dataset, Labels
+from pyacemaker.structures.formats import read_structures, write_structures
 from pyacemaker.structures.store import OK, LabelRecord, LabelStore, Ledger, LedgerRow
 
 logger = logging.getLogger(__name__)
@@ -99,6 +100,25 @@ def isolated_atom_energies(
     )
     found = label_structures(atoms, strict, executor, store, ledger, reason=reason, progress=progress)
     return {symbol: labels.energy for symbol, labels in zip(symbols, found.dataset.labels, strict=True)}
+
+
+def label_file(
+    pool: Path, output: Path, oracle: Oracle, executor: Executor, *, progress: Progress | None = None
+) -> LabelledSet:
+    """Label the structures of the file `pool` and write those that succeed to `output`.
+
+    The labels live in the folder `OUTPUT.labels` beside the output, with their ledger: the same call again
+    computes only what is missing.
+    """
+    structures = read_structures(pool)
+    folder = output.with_name(output.name + ".labels")
+    folder.mkdir(parents=True, exist_ok=True)
+    store, ledger = LabelStore(folder), Ledger(folder / "ledger.csv")
+    labelled = label_structures(
+        structures, oracle, executor, store, ledger, reason="label command", progress=progress
+    )
+    write_structures(output, labelled.dataset)
+    return labelled
 
 
 @dataclass(frozen=True)

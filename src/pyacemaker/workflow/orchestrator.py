@@ -1,11 +1,8 @@
 """Runs the steps in order, skips what is done, and resumes what was cut short."""
 
-import fcntl
 import importlib.metadata
-import json
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -16,7 +13,7 @@ from pyacemaker.files import write_atomic
 from pyacemaker.structures.store import LabelStore, Ledger
 from pyacemaker.workflow.output import publish
 from pyacemaker.workflow.progress import Progress, silent
-from pyacemaker.workflow.state import StepState, WorkflowState
+from pyacemaker.workflow.state import StepState, WorkflowState, locked
 from pyacemaker.workflow.step import (
     MANIFEST,
     Manifest,
@@ -46,47 +43,73 @@ class PlannedStep:
 class Orchestrator:
     """Runs one configuration in one directory.
 
-    A step is done if its manifest carries the key of the present settings, inputs and versions, and its output
-    files still have the recorded content. Everything else runs again; expensive items inside a step are taken
-    from the label store and the trajectory files.
+    A step is done if its manifest carries the key of the present settings, inputs and versions, and its
+    output files still have the recorded content. Everything else runs again; expensive items inside a step
+    are taken from the label store and the trajectory files.
     """
 
-    def __init__(self, config: PyAceConfig, run_dir: Path, progress: Progress = silent) -> None:
+    def __init__(
+        self,
+        config: PyAceConfig,
+        run_dir: Path,
+        progress: Progress = silent,
+        steps: Sequence[Step] = STEPS,
+    ) -> None:
         self.config = config
         self.run_dir = run_dir
         self.progress = progress
+        self.steps = tuple(steps)
 
     def plan(self, from_step: str | None = None, until: str | None = None) -> list[PlannedStep]:
         """What `run` would do, step by step, without doing it. Raises `ConfigError` for an unknown step."""
-        first, last = _bounds(from_step, until)
+        first, last = self._bounds(from_step, until)
         planned: list[PlannedStep] = []
-        for position, step in enumerate(STEPS):
+        for position, step in enumerate(self.steps):
             action, reason = self._decide(
                 step, forced=first is not None and position >= first, planned=planned
             )
             if position > last:
-                action, reason = "later", f"beyond --until {STEPS[last].name}"
+                action, reason = "later", f"beyond --until {self.steps[last].name}"
             planned.append(PlannedStep(step.name, step.title, action, reason))
         return planned
 
     def run(self, from_step: str | None = None, until: str | None = None) -> dict[str, Any] | None:
         """Run or resume; returns the metrics of the finished run, None when `until` ended it earlier.
 
-        Raises `UserError` for a step that cannot start yet, and `VerdictError` at the end of a run whose final
-        potential does not beat the base on the held-out DFT test set; `output/metrics.json` then says why.
+        Raises `UserError` for a step that cannot start yet, and `VerdictError` at the end of a run whose
+        final potential does not beat the base on the held-out DFT test set; `output/metrics.json` says why.
         """
-        first, last = _bounds(from_step, until)
+        first, last = self._bounds(from_step, until)
         self.run_dir.mkdir(parents=True, exist_ok=True)
-        with _locked(self.run_dir):
+        with locked(self.run_dir):
             write_atomic(self.run_dir / "config.yaml", self.config.to_yaml())
             state = self._fresh_state()
-            for position, step in enumerate(STEPS[: last + 1]):
+            for position, step in enumerate(self.steps[: last + 1]):
                 self._advance(step, state, forced=first is not None and position >= first, first=first)
-            if last < len(STEPS) - 1:
-                log.info("stopped after %s as asked; run again to go on", STEPS[last].name)
+            if last < len(self.steps) - 1:
+                log.info("stopped after %s as asked; run again to go on", self.steps[last].name)
                 return None
             metrics = publish(self.config, self.run_dir)
         return _judged(metrics)
+
+    def known_labels(self) -> int:
+        """How many labels the run directory's store holds already."""
+        return len(LabelStore(self.run_dir / "labels"))
+
+    def _bounds(self, from_step: str | None, until: str | None) -> tuple[int | None, int]:
+        first = None if from_step is None else self._position(from_step, "--from")
+        last = len(self.steps) - 1 if until is None else self._position(until, "--until")
+        if first is not None and first > last:
+            raise ConfigError(f"--from {from_step} comes after --until {until}: swap them or leave one out")
+        return first, last
+
+    def _position(self, name: str, option: str) -> int:
+        for position, step in enumerate(self.steps):
+            number, _, verb = step.name.partition("_")
+            if name in {step.name, verb, number, str(int(number))}:
+                return position
+        names = ", ".join(step.name for step in self.steps)
+        raise ConfigError(f"{option} {name}: no such step; expected one of {names}")
 
     def _decide(self, step: Step, *, forced: bool, planned: list[PlannedStep]) -> tuple[Action, str]:
         actions = {item.name: item.action for item in planned}
@@ -123,7 +146,7 @@ class Orchestrator:
         if first is not None and not forced:
             reason = found[1] if isinstance(found, tuple) else ""
             raise UserError(
-                f"--from {STEPS[first].name} needs {step.name}, which has to run first ({reason}): "
+                f"--from {self.steps[first].name} needs {step.name}, which has to run first ({reason}): "
                 "leave --from out, or name that step"
             )
         self._execute(step, state)
@@ -162,7 +185,7 @@ class Orchestrator:
         )
 
     def _fresh_state(self) -> WorkflowState:
-        packages = sorted({name for step in STEPS for name in step.versions} | {"pyacemaker"})
+        packages = sorted({name for step in self.steps for name in step.versions} | {"pyacemaker"})
         state = WorkflowState(
             self.config.name,
             self.config.seed,
@@ -173,7 +196,7 @@ class Orchestrator:
             state.steps = WorkflowState.read(self.run_dir).steps
         except UserError:
             state.steps = {}
-        state.steps = {step.name: state.steps.get(step.name, StepState()) for step in STEPS}
+        state.steps = {step.name: state.steps.get(step.name, StepState()) for step in self.steps}
         return state
 
 
@@ -199,22 +222,6 @@ def run(
     return Orchestrator(settings, directory, progress).run(from_step, until)
 
 
-def _bounds(from_step: str | None, until: str | None) -> tuple[int | None, int]:
-    first = None if from_step is None else _position(from_step, "--from")
-    last = len(STEPS) - 1 if until is None else _position(until, "--until")
-    if first is not None and first > last:
-        raise ConfigError(f"--from {from_step} comes after --until {until}: swap them or leave one out")
-    return first, last
-
-
-def _position(name: str, option: str) -> int:
-    for position, step in enumerate(STEPS):
-        number, _, verb = step.name.partition("_")
-        if name in {step.name, verb, number, str(int(number))}:
-            return position
-    raise ConfigError(f"{option} {name}: no such step; expected one of {', '.join(s.name for s in STEPS)}")
-
-
 def _judged(metrics: dict[str, Any]) -> dict[str, Any]:
     verdict = metrics["verdict"]
     if not verdict["passed"]:
@@ -233,24 +240,3 @@ def _version(package: str) -> str:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return "not installed"
-
-
-@contextmanager
-def _locked(run_dir: Path) -> Iterator[None]:
-    with (run_dir / ".lock").open("w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise UserError(
-                f"another process is running in {run_dir}: wait for it, or choose another --run-dir"
-            ) from error
-        yield
-
-
-def read_metrics(run_dir: Path) -> dict[str, Any]:
-    """The content of `output/metrics.json` of a finished run; `UserError` where there is none."""
-    path = run_dir / "output" / "metrics.json"
-    if not path.is_file():
-        raise UserError(f"{path} does not exist: the run has not finished; see pyacemaker status {run_dir}")
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return found

@@ -72,7 +72,7 @@ def _card(config: PyAceConfig, run_dir: Path, metrics: dict[str, Any]) -> dict[s
         "reference_method": config.dft.version(),
         "reference_settings": config.dft.model_dump(mode="json"),
         "foundation_sha256": sha256_file(config.foundation.resolve()),
-        "reference_energies_ev": reference["energies_ev"],
+        "reference_energies_ev": reference["energies"],
         "training": json.loads((run_dir / "07_delta" / "training.json").read_text(encoding="utf-8")),
         "test": metrics["test"],
         "pyacemaker": pyacemaker.__version__,

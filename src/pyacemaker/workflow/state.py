@@ -1,13 +1,19 @@
 """`state.json`: the readable index of a run. The manifests of the steps are the truth."""
 
+import fcntl
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from pyacemaker.errors import DataError
+from pyacemaker.errors import DataError, UserError
 from pyacemaker.files import write_atomic
+
+LOCK = ".lock"
+"""The file whose lock a running process holds."""
 
 Status = Literal["pending", "running", "done", "failed"]
 
@@ -64,3 +70,27 @@ class WorkflowState:
         state.message = message
         if state.started is not None:
             state.seconds = round(time.time() - state.started, 3)
+
+
+@contextmanager
+def locked(run_dir: Path) -> Iterator[None]:
+    """Hold the lock of a run directory; `UserError` when another process holds it."""
+    with (run_dir / LOCK).open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise UserError(
+                f"another process is running in {run_dir}: wait for it, or choose another --run-dir"
+            ) from error
+        yield
+
+
+def is_running(run_dir: Path) -> bool:
+    """Whether a process holds the lock of a run directory."""
+    if not (run_dir / LOCK).is_file():
+        return False
+    try:
+        with locked(run_dir):
+            return False
+    except UserError:
+        return True

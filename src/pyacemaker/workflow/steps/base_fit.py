@@ -12,7 +12,7 @@ from pyacemaker.workflow.step import Step, StepContext
 def read_reference_energies(context: StepContext) -> dict[str, float]:
     """eV per element: the references that teacher, base and final potential share."""
     content = json.loads((context.inputs["02_label"] / "reference.json").read_text(encoding="utf-8"))
-    energies: dict[str, float] = content["energies_ev"]
+    energies: dict[str, float] = content["energies"]
     return energies
 
 

@@ -73,7 +73,7 @@ def _judge(context: StepContext, teacher: Potential, facts: dict[str, Any]) -> N
 
 
 def _aligned_foundation(context: StepContext) -> Potential:
-    """The untuned model with the energy references that the others share, so that its errors are comparable."""
+    """The untuned model with the energy references of the others, so that its errors are comparable."""
     path = context.directory / "foundation_aligned.model"
     return context.config.foundation.load().with_reference_energies(path, read_reference_energies(context))
 

@@ -16,7 +16,7 @@ def finetune(context: StepContext) -> None:
     trained = context.config.finetune.train(
         read_structures(labelled / "train.extxyz"),
         foundation=context.config.foundation.resolve(),
-        reference_energies=reference["energies_ev"],
+        reference_energies=reference["energies"],
         out=context.directory / "teacher.model",
         seed=context.seed % 2**31,
         workdir=context.directory / "training",

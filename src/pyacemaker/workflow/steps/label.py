@@ -5,6 +5,7 @@ import io
 import json
 import logging
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -124,14 +125,10 @@ def _labelling_progress(context: StepContext, reason: str) -> Callable[[int, int
 def _write_reference(
     context: StepContext, foundation: MacePotential, train: Dataset, atoms: dict[str, float]
 ) -> None:
-    predicted = [labels.energy for labels in foundation.evaluate(train)]
-    aligned = align_reference_energies(train, np.array(predicted), foundation.reference_energies, atoms)
+    predicted = foundation.evaluate(train)
+    aligned = align_reference_energies(train, predicted, foundation.reference_energies, atoms)
     log.info("levels of theory aligned, %.1f meV/atom remain", aligned.residual_mev_per_atom)
-    content = {
-        "isolated_atoms_ev": atoms,
-        "energies_ev": aligned.energies,
-        "residual_mev_per_atom": aligned.residual_mev_per_atom,
-    }
+    content = {"isolated_atoms_ev": atoms, **asdict(aligned)}
     write_atomic(context.directory / "reference.json", json.dumps(content, indent=2) + "\n")
 
 

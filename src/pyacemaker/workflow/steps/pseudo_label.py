@@ -20,7 +20,7 @@ CHUNK = 500
 
 
 def pseudo_label(context: StepContext) -> None:
-    """Write `surrogate.extxyz`: candidates and explored frames with the teacher's labels, test set left out."""
+    """Write `surrogate.extxyz`: candidates and frames, labelled by the teacher, without the test set."""
     teacher = context.config.foundation.tuned(context.inputs["03_finetune"] / "teacher.model")
     structures = _surrogate_pool(context)
     labelled = Dataset()

@@ -18,16 +18,11 @@ log = logging.getLogger(__name__)
 
 
 def sample(context: StepContext) -> None:
-    """Write `candidates.extxyz` (all that pass the filters), `pool.extxyz` (the diverse ones), `report.json`."""
+    """Write `candidates.extxyz` (all that pass the filters), `pool.extxyz` (the diverse), `report.json`."""
     settings = context.config.sample
     teacher = context.config.foundation.load()
     generated = _generate(context, teacher)
-    candidates, rejected = context.config.label.filters.apply(generated)
-    if not candidates:
-        raise InsufficientDataError(
-            f"no candidate is left of the {len(generated)} that the generators made ({_listed(rejected)}): "
-            "check the input structures, or relax label.filters"
-        )
+    candidates, rejected = _filter(context, generated, teacher)
     features = teacher.structure_features(candidates)
     n = min(settings.n_pool, len(candidates))
     chosen = settings.selector.select(features, n, context.rng)
@@ -47,6 +42,22 @@ def _generate(context: StepContext, teacher: Potential) -> Dataset:
         found = found + generator.generate(teacher, np.random.default_rng([context.seed, index]))
     context.progress("generating candidates", len(generators), len(generators))
     return found.unique()
+
+
+def _filter(context: StepContext, generated: Dataset, teacher: Potential) -> tuple[Dataset, dict[str, int]]:
+    """What is left after the checks of the geometry and of the teacher's forces and energies."""
+    filters = context.config.label.filters
+    geometries = filters.apply(generated)
+    sane = generated[geometries.kept]
+    opinions = filters.apply(sane, teacher.evaluate(sane))
+    kept = sane[opinions.kept]
+    rejected = dict(geometries.reasons + opinions.reasons)
+    if not kept:
+        raise InsufficientDataError(
+            f"no candidate is left of the {len(generated)} that the generators made ({_listed(rejected)}): "
+            "check the input structures, or relax label.filters"
+        )
+    return kept, rejected
 
 
 def _listed(rejected: dict[str, int]) -> str:

@@ -1,0 +1,38 @@
+"""`pyacemaker evaluate`."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pyacemaker.cli.options import EnergyKey, ForcesKey, JsonFile, print_accuracy, write_json
+
+
+def evaluate(
+    potential: Annotated[Path, typer.Argument(help="A potential: .yace (ACE) or .model (MACE).")],
+    structures: Annotated[Path, typer.Argument(help="Structures (extxyz or what ASE reads).")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write the predictions to this extxyz file.")
+    ] = None,
+    json_file: JsonFile = None,
+    energy_key: EnergyKey = None,
+    forces_key: ForcesKey = None,
+) -> None:
+    """Energies, forces and stress by a potential; its errors where the file has labels."""
+    from pyacemaker.potentials.loading import load_potential
+    from pyacemaker.structures import Accuracy
+    from pyacemaker.structures.formats import read_structures, write_predictions
+
+    model = load_potential(potential)
+    dataset = read_structures(structures, energy_key=energy_key, forces_key=forces_key)
+    predicted = model.evaluate(dataset)
+    if output is not None:
+        write_predictions(output, dataset, predicted)
+    labelled = [index for index, structure in enumerate(dataset) if structure.labels is not None]
+    typer.echo(f"{len(dataset)} structures, {len(labelled)} with labels")
+    content: dict[str, Any] = {"structures": len(dataset), "labels_found": len(labelled)}
+    if labelled:
+        errors = Accuracy.between([predicted[i] for i in labelled], dataset[labelled].labels).as_dict()
+        print_accuracy({potential.name: errors})
+        content["errors"] = errors
+    write_json(json_file, content)

@@ -1,0 +1,36 @@
+"""`pyacemaker label`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pyacemaker.cli.options import Quiet
+
+
+def label(
+    pool: Annotated[Path, typer.Argument(help="Structures to label.")],
+    config: Annotated[Path, typer.Option(help="A config file: its `dft` and `execution` are used.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the labels.")] = Path(
+        "labelled.extxyz"
+    ),
+    quiet: Quiet = False,
+) -> None:
+    """Run an oracle over a file; labels that were computed before are taken from the store beside it."""
+    from pyacemaker.cli.display import shown
+    from pyacemaker.config import load_labelling
+    from pyacemaker.workflow.labelling import label_file
+
+    settings = load_labelling(config)
+    with shown(quiet=quiet) as display:
+        labelled = label_file(
+            pool,
+            output,
+            settings.dft,
+            settings.execution,
+            progress=lambda done, total, _: display("labelling", done, total),
+        )
+    typer.echo(
+        f"{len(labelled.dataset)} labels in {output}, {len(labelled.failures)} failed, "
+        f"{labelled.reused} were known already"
+    )

@@ -1,0 +1,54 @@
+"""`pyacemaker`: the entry point, and what happens to errors."""
+
+import sys
+
+from pyacemaker.processes import use_single_threads
+
+use_single_threads()  # before numpy and torch read the variables
+
+import typer  # noqa: E402
+
+from pyacemaker.cli.evaluate import evaluate  # noqa: E402
+from pyacemaker.cli.fit import fit  # noqa: E402
+from pyacemaker.cli.label import label  # noqa: E402
+from pyacemaker.cli.run import run  # noqa: E402
+from pyacemaker.cli.select import select  # noqa: E402
+from pyacemaker.cli.status import status  # noqa: E402
+from pyacemaker.cli.template import template  # noqa: E402
+from pyacemaker.cli.validate import validate  # noqa: E402
+from pyacemaker.errors import PyacemakerError  # noqa: E402
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it."""
+
+app = typer.Typer(
+    help="Distil a MACE foundation model and a small DFT budget into an ACE potential.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for command in (run, status, validate, template, fit, evaluate, select, label):
+    app.command()(command)
+
+
+@app.callback(invoke_without_command=True)
+def _options(version: bool = typer.Option(False, "--version", help="Print the version and exit.")) -> None:
+    if version:
+        from pyacemaker import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run a command; the package's errors become one message and an exit code (2 = the user's mistake)."""
+    try:
+        app()
+    except PyacemakerError as error:
+        typer.echo(f"Error: {error}", err=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        typer.echo(
+            "Interrupted. Nothing that finished is lost: the same command goes on from here.", err=True
+        )
+        sys.exit(INTERRUPTED)

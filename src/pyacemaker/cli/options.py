@@ -1,0 +1,40 @@
+"""Options that several commands share, and how they write JSON."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+EnergyKey = Annotated[
+    str | None, typer.Option(help="Key of the energies in the file; default: REF_energy, then energy.")
+]
+ForcesKey = Annotated[
+    str | None, typer.Option(help="Key of the forces in the file; default: REF_forces, then forces.")
+]
+JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the figures to this JSON file.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no log on the terminal.")]
+
+
+def write_json(path: Path | None, content: dict[str, Any]) -> None:
+    """Write `content` to `path` where one is given."""
+    if path is not None:
+        from pyacemaker.files import write_atomic
+
+        write_atomic(path, json.dumps(content, indent=2) + "\n")
+
+
+def print_accuracy(rows: dict[str, dict[str, float]]) -> None:
+    """A table with one row of errors per name."""
+    from rich.console import Console
+    from rich.table import Table
+
+    units = {"mev_per_atom": "meV/atom", "mev_per_angstrom": "meV/Å", "gpa": "GPa"}
+    names = list(dict.fromkeys(name for row in rows.values() for name in row))
+    table = Table("")
+    for name in names:
+        quantity, kind, unit = name.split("_", 2)
+        table.add_column(f"{quantity} {kind.upper()}\n{units[unit]}", justify="right")
+    for label, row in rows.items():
+        table.add_row(label, *(f"{row[name]:.3f}" if name in row else "" for name in names))
+    Console().print(table)

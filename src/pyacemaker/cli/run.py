@@ -1,0 +1,74 @@
+"""`pyacemaker run`."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pyacemaker.cli.options import Quiet, print_accuracy
+
+
+def run(
+    config: Annotated[Path, typer.Argument(help="The YAML file that describes the run.")],
+    run_dir: Annotated[Path | None, typer.Option(help="Where the run lives; default: runs/NAME.")] = None,
+    from_step: Annotated[
+        str | None, typer.Option("--from", help="Run this step and what follows anew (name, verb or number).")
+    ] = None,
+    until: Annotated[str | None, typer.Option(help="Stop after this step.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")
+    ] = False,
+    rehearse: Annotated[
+        bool, typer.Option("--rehearse", help="Play the run with a cheap physics oracle in DFT's place.")
+    ] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Run the seven steps, or resume where they stopped."""
+    from pyacemaker.cli.display import shown
+    from pyacemaker.config import load_config
+    from pyacemaker.workflow.orchestrator import Orchestrator
+
+    settings = load_config(config)
+    if rehearse:
+        settings = settings.rehearsed()
+    directory = run_dir if run_dir is not None else settings.default_run_dir()
+    if dry_run:
+        _print_plan(Orchestrator(settings, directory), directory, from_step, until)
+        return
+    with shown(directory, quiet=quiet) as display:
+        metrics = Orchestrator(settings, directory, display).run(from_step, until)
+    if metrics is not None:
+        _print_result(metrics, directory)
+    if rehearse and metrics is not None:
+        _print_prediction(settings, metrics)
+
+
+def _print_plan(orchestrator: Any, directory: Path, from_step: str | None, until: str | None) -> None:
+    typer.echo(f"Run directory: {directory}")
+    for step in orchestrator.plan(from_step, until):
+        typer.echo(f"{step.name:16s} {step.action:6s} {step.title} ({step.reason})")
+    label = orchestrator.config.label
+    typer.echo(
+        f"Reference labels: at most {label.n_train} to train on, {label.n_test} to test on, one per element; "
+        f"{orchestrator.known_labels()} are in the store already."
+    )
+
+
+def _print_result(metrics: dict[str, Any], directory: Path) -> None:
+    names = ("foundation", "teacher", "base", "final")
+    print_accuracy({name: metrics["test"][name] for name in names})
+    dft = metrics["dft"]
+    typer.echo(
+        f"Measured on {metrics['test']['structures']} held-out structures (RMS force "
+        f"{metrics['test']['forces_rms_ev_per_angstrom']:.2f} eV/Å). Reference calls: {dft['calls']}, failed "
+        f"{dft['failed']}, {dft['core_seconds']:.0f} core-seconds."
+    )
+    typer.echo(f"Potential: {directory / 'output' / 'potential.yace'}")
+
+
+def _print_prediction(settings: Any, metrics: dict[str, Any]) -> None:
+    calls, failed = metrics["dft"]["calls"], metrics["dft"]["failed"]
+    typer.echo(
+        "This was a rehearsal: its figures tell about the method, not about DFT. The full run will make "
+        f"about {calls} DFT calls ({failed} of them failed here)."
+    )

@@ -1,0 +1,23 @@
+"""`pyacemaker select`."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+
+def select(
+    pool: Annotated[Path, typer.Argument(help="Structures to pick from.")],
+    n: Annotated[int, typer.Option("-n", help="How many to pick.")],
+    method: Annotated[Literal["direct", "maxvol", "random"], typer.Option(help="How to pick.")] = "direct",
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Where to write them.")] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="A MACE model whose descriptors are used; default: ACE invariants.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the random generator.")] = 1,
+) -> None:
+    """Pick structures from a pool."""
+    from pyacemaker.selection.from_files import select_from_file
+
+    chosen = select_from_file(pool, n, method, output=output, model=model, seed=seed)
+    typer.echo(f"{len(chosen)} structures: {' '.join(str(index) for index in chosen)}")
