@@ -1,0 +1,95 @@
+"""What the data says of each pair of elements, and the short-range windows that follow from it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pyacemaker.ace.neighbours import neighbour_list
+from pyacemaker.structures import AtomStructure, FloatArray, IntArray
+
+CLOSEST_FACTOR = 0.85
+"""The window ends below this share of the closest approach in the data: there ACE is at work unchanged."""
+TYPICAL_FACTOR = 0.8
+"""… and below this share of the median nearest-neighbour distance."""
+LARGEST_RADII_FACTOR = 1.1
+"""… and below this share of the sum of covalent radii: pairs that never come close get no artificial
+fence."""
+SMALLEST_RADII_FACTOR = 0.5
+"""… but not below this share, whatever compressed structures the data holds: there ZBL is the better
+physics."""
+UNSEEN_RADII_FACTOR = 0.75
+"""The end of the window, as a share of the sum of covalent radii, for pairs that the data does not hold."""
+WIDTH_FACTOR = 0.25
+"""Width of every window as a share of the shortest one's end. Equal widths keep E continuous when two
+neighbours compete for being the closest."""
+
+
+@dataclass(frozen=True, eq=False)
+class PairStatistics:
+    """Of N elements, by (centre, neighbour).
+
+    closest: (N, N) shortest distance, Å, infinite where no such pair is within the cutoff. typical: (N, N)
+    median over centres of the distance to the closest such neighbour, Å. neighbours: (N, N) largest number
+    within the cutoff.
+    """
+
+    closest: FloatArray
+    typical: FloatArray
+    neighbours: IntArray
+
+
+def pair_statistics(
+    structures: Sequence[AtomStructure], elements: Sequence[str], cutoff: float
+) -> PairStatistics:
+    """Distances and coordination over all structures, within `cutoff` (Å)."""
+    count = len(elements)
+    index = {symbol: number for number, symbol in enumerate(elements)}
+    nearest: dict[tuple[int, int], list[FloatArray]] = {
+        (a, b): [] for a in range(count) for b in range(count)
+    }
+    neighbours = np.zeros((count, count), dtype=np.int64)
+    for structure in structures:
+        species = np.array([index[symbol] for symbol in structure.symbols])
+        edges = neighbour_list(structure.positions, structure.cell, structure.pbc, cutoff)
+        key = edges.i * count + species[edges.j]
+        order = np.lexsort((edges.distances, key))
+        found, first, number = np.unique(key[order], return_index=True, return_counts=True)
+        for mu, nu, distance, many in zip(
+            species[found // count], found % count, edges.distances[order[first]], number, strict=True
+        ):
+            nearest[int(mu), int(nu)].append(distance)
+            neighbours[mu, nu] = max(neighbours[mu, nu], many)
+    closest, typical = np.full((count, count), np.inf), np.full((count, count), np.inf)
+    for pair, distances in nearest.items():
+        if distances:
+            closest[pair], typical[pair] = np.min(distances), np.median(distances)
+    return PairStatistics(np.minimum(closest, closest.T), np.minimum(typical, typical.T), neighbours)
+
+
+def core_windows(
+    statistics: PairStatistics, elements: Sequence[str], given: Mapping[tuple[int, int], tuple[float, float]]
+) -> dict[tuple[int, int], tuple[float, float]]:
+    """(rcut_in, dcut_in) in Å of every ordered pair: ZBL below rcut_in − dcut_in, ACE above rcut_in.
+
+    given: windows that the user chose; the others follow from the data.
+    """
+    from ase.data import atomic_numbers, covalent_radii
+
+    radii = [float(covalent_radii[atomic_numbers[symbol]]) for symbol in elements]
+    count = len(elements)
+    ends = {}
+    for a in range(count):
+        for b in range(count):
+            reach = radii[a] + radii[b]
+            closest, typical = float(statistics.closest[a, b]), float(statistics.typical[a, b])
+            if np.isfinite(closest):
+                end = min(CLOSEST_FACTOR * closest, TYPICAL_FACTOR * typical, LARGEST_RADII_FACTOR * reach)
+                ends[a, b] = max(end, SMALLEST_RADII_FACTOR * reach)
+            else:
+                ends[a, b] = UNSEEN_RADII_FACTOR * reach
+    width = round(WIDTH_FACTOR * min(ends.values()), 3)
+    windows = {pair: (round(end, 3), width) for pair, end in ends.items()}
+    for (a, b), window in given.items():
+        windows[a, b] = windows[b, a] = window
+    return windows
