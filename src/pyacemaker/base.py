@@ -48,7 +48,7 @@ class Spec(BaseModel):
             for serializer in field.metadata:
                 if isinstance(serializer, PlainSerializer) and name in content:
                     content[name] = serializer.func(getattr(self, name), info)  # type: ignore[call-arg]
-        return content
+        return {**content, "kind": _plugin_kind(type(self))} if _is_plugin(type(self)) else content
 
 
 def fingerprint(content: Any) -> str:
@@ -77,12 +77,16 @@ InputFile = Annotated[Path, AfterValidator(_existing_file), PlainSerializer(_fil
 """A file that a setting names: relative to the config file (validation context `base_dir`), and existing."""
 
 
+_STRATEGIES: set[type[Spec]] = set()
+
+
 def plugin(base: type[Spec]) -> WrapValidator:
     """A validator that also accepts `kind: my_lab.module:ClassName`, a subclass of `base` from elsewhere.
 
     Use it around a discriminated union: ``Annotated[BuiltinOracle, plugin(Oracle)]``. The class receives the
-    mapping without its `kind` key unless it declares a `kind` field of its own.
+    mapping without its `kind` key, and gets it back when it is written out.
     """
+    _STRATEGIES.add(base)
 
     def validate(value: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
         if isinstance(value, base):
@@ -96,12 +100,24 @@ def plugin(base: type[Spec]) -> WrapValidator:
     return WrapValidator(validate)
 
 
+def _is_plugin(cls: type[Spec]) -> bool:
+    """Whether `cls` is a strategy from outside this package."""
+    is_ours = cls.__module__.split(".")[0] == __name__.split(".")[0]
+    return not is_ours and issubclass(cls, tuple(_STRATEGIES))
+
+
+def _plugin_kind(cls: type[Spec]) -> str:
+    return f"{cls.__module__}:{cls.__qualname__}"
+
+
 def _load_class(kind: str, base: type[Spec]) -> type[Spec]:
     module_name, _, class_name = kind.partition(":")
     try:
         found = getattr(importlib.import_module(module_name), class_name)
     except (ImportError, AttributeError) as error:
-        raise ValueError(f"kind {kind!r} cannot be imported ({error}); expected module:ClassName") from error
+        raise ValueError(
+            f"kind {kind!r} cannot be imported ({error}); expected module:ClassName of an installed module"
+        ) from error
     if not (isinstance(found, type) and issubclass(found, base)):
         raise ValueError(f"kind {kind!r} is not a subclass of {base.__module__}.{base.__name__}")
     return found

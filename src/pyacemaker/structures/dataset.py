@@ -37,6 +37,8 @@ class Dataset(Sequence[AtomStructure]):
             return Dataset(self._structures[index])
         chosen = np.asarray(index)
         if chosen.dtype == bool:
+            if chosen.shape != (len(self),):
+                raise IndexError(f"a mask of shape {chosen.shape} for {len(self)} structures")
             chosen = np.flatnonzero(chosen)
         return Dataset(self._structures[int(i)] for i in chosen)
 
@@ -88,12 +90,13 @@ class Dataset(Sequence[AtomStructure]):
 
     def unique(self) -> "Dataset":
         """The first structure of every id, in order."""
-        return Dataset(
-            {structure.id: structure for structure in reversed(self._structures)}.values()
-        ).sorted_as(self.ids)
+        first: dict[str, AtomStructure] = {}
+        for structure in self:
+            first.setdefault(structure.id, structure)
+        return Dataset(first.values())
 
     def sorted_as(self, ids: Sequence[str]) -> "Dataset":
-        """The structures in the order in which their ids first occur in `ids`."""
+        """The structures in the order in which their ids first occur in `ids`; `KeyError` if one is missing."""
         rank: dict[str, int] = {}
         for position, identifier in enumerate(ids):
             rank.setdefault(identifier, position)
@@ -107,9 +110,10 @@ class Dataset(Sequence[AtomStructure]):
     def composition(self, elements: Sequence[str]) -> FloatArray:
         """(structures, elements): how many atoms of each element each structure has."""
         numbers = [chemical_symbols.index(symbol) for symbol in elements]
-        return np.array([[np.sum(s.numbers == z) for z in numbers] for s in self], dtype=np.float64).reshape(
-            len(self), len(numbers)
-        )
+        counts = np.zeros((len(self), len(numbers)))
+        for row, structure in zip(counts, self, strict=True):
+            row[:] = np.bincount(structure.numbers, minlength=len(chemical_symbols))[numbers]
+        return counts
 
     def reference_energies(self, energies: Mapping[str, float]) -> FloatArray:
         """(structures,), eV: the sum of the atoms' reference energies; `KeyError` for a missing element."""

@@ -10,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -20,19 +20,31 @@ ID_TOLERANCE = 1e-8
 """Å: positions and cells that agree after rounding to this are the same structure."""
 
 
+INFO_FIELDS = frozenset({"charge", "spin", "tag", "config_type", "source", "weight"})
+"""Names in an `Atoms`' `info` that are fields of the structure."""
+
+
 @dataclass(frozen=True, eq=False)
 class Labels:
     """What a potential or an oracle says of one structure of n atoms.
 
     energy: eV, of the whole structure. forces: (n, 3), eV/Å, minus the gradient. stress: (6,), eV/Å³, Voigt
     order xx yy zz yz xz xy, positive = tensile (ASE); None where the structure is not periodic or the engine
-    has none. energies: (n,), eV, the share of each atom, where the engine has it.
+    has none. energies: (n,), eV, the share of each atom, where the engine has it. Immutable, like structures.
     """
 
     energy: float
     forces: FloatArray
     stress: FloatArray | None = None
     energies: FloatArray | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "energy", float(self.energy))
+        _freeze(self, "forces", np.float64, (-1, 3))
+        if self.stress is not None:
+            _freeze(self, "stress", np.float64, (6,))
+        if self.energies is not None:
+            _freeze(self, "energies", np.float64, (len(self.forces),))
 
     def is_finite(self) -> bool:
         """Whether no number is NaN or infinite."""
@@ -46,8 +58,23 @@ class Labels:
         return self._combine(other, -1.0)
 
     def _combine(self, other: "Labels", sign: float) -> "Labels":
+        """`self` + `sign` × `other`; what only one of them has is left out."""
         stress = None if self.stress is None or other.stress is None else self.stress + sign * other.stress
-        return Labels(self.energy + sign * other.energy, self.forces + sign * other.forces, stress)
+        energies = None
+        if self.energies is not None and other.energies is not None:
+            energies = self.energies + sign * other.energies
+        forces = self.forces + sign * other.forces
+        return Labels(self.energy + sign * other.energy, forces, stress, energies)
+
+
+def _freeze(owner: object, name: str, dtype: type, shape: tuple[int, ...]) -> None:
+    """Replace a field by a read-only copy of the given shape (-1 = any length); `ValueError` for another."""
+    array: NDArray[Any] = np.array(getattr(owner, name), dtype=dtype)
+    expected = tuple(array.shape[k] if want < 0 < array.ndim else want for k, want in enumerate(shape))
+    if array.shape != expected:
+        raise ValueError(f"{name} has the shape {array.shape} instead of {shape}")
+    array.setflags(write=False)
+    object.__setattr__(owner, name, array)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,15 +100,12 @@ class AtomStructure:
     info: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._freeze("numbers", self.numbers, np.int64)
-        self._freeze("positions", self.positions, np.float64)
-        self._freeze("cell", self.cell, np.float64)
-        self._freeze("pbc", self.pbc, np.bool_)
-
-    def _freeze(self, name: str, value: ArrayLike, dtype: type) -> None:
-        array: NDArray[Any] = np.array(value, dtype=dtype)
-        array.setflags(write=False)
-        object.__setattr__(self, name, array)
+        _freeze(self, "numbers", np.int64, (-1,))
+        _freeze(self, "positions", np.float64, (len(self.numbers), 3))
+        _freeze(self, "cell", np.float64, (3, 3))
+        _freeze(self, "pbc", np.bool_, (3,))
+        if self.labels is not None and len(self.labels.forces) != len(self.numbers):
+            raise ValueError(f"labels of {len(self.labels.forces)} atoms for {len(self.numbers)} atoms")
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -124,26 +148,41 @@ class AtomStructure:
         return dataclasses.replace(self, **changes)
 
     def to_atoms(self) -> Atoms:
-        """An ASE `Atoms` with this geometry; `info` carries charge, spin (= multiplicity) and tag."""
+        """An ASE `Atoms` with this geometry, without labels; `from_atoms` is the inverse.
+
+        `info` carries charge, spin (= multiplicity), tag, source and weight, and this structure's `info`.
+        """
         atoms = Atoms(numbers=self.numbers, positions=self.positions, cell=self.cell, pbc=self.pbc)
         atoms.info.update(self.info)
         atoms.info["charge"] = self.charge
         if self.multiplicity is not None:
             atoms.info["spin"] = self.multiplicity
         atoms.info["tag"] = self.tag
+        if self.source:
+            atoms.info["source"] = self.source
+        if self.weight != 1.0:
+            atoms.info["weight"] = self.weight
         return atoms
 
     @classmethod
     def from_atoms(cls, atoms: Atoms, **fields: Any) -> Self:
-        """The structure in an ASE `Atoms`: geometry, `info["charge"]`, `info["spin"]`, and any `fields`.
+        """The structure in an ASE `Atoms`: geometry, what `to_atoms` puts into `info`, and any `fields`.
 
         Labels are not read here; see `pyacemaker.structures.formats`.
         """
         info = atoms.info
+        facts = {
+            key: value
+            for key, value in info.items()
+            if key not in INFO_FIELDS and isinstance(value, str | bool | int | float | np.generic)
+        }
         given: dict[str, Any] = {
             "charge": round(float(info.get("charge", 0))),
             "multiplicity": int(info["spin"]) if "spin" in info else None,
             "tag": str(info.get("tag") or info.get("config_type") or "untagged"),
+            "source": str(info.get("source") or ""),
+            "weight": float(info.get("weight", 1.0)),
+            "info": facts,
         }
         cell = np.array(atoms.cell)
         return cls(atoms.numbers, atoms.positions, cell, atoms.pbc, **{**given, **fields})
