@@ -107,7 +107,8 @@ def _pair_sums(model: ACEModel, species: NDArray[np.int64], edges: Edges) -> tup
         if bond.prehc == 0.0 or not mine.any():
             continue
         share[mine], slope[mine] = core_pair(bond, (numbers[mu], numbers[nu]), edges.distances[mine])
-    rho: Array = np.bincount(edges.i, share, len(species))
+    rho = np.zeros(len(species))
+    np.add.at(rho, edges.i, share)
     return rho, slope
 
 

@@ -12,7 +12,7 @@ from pyacemaker.ace.cores import core_terms, has_core
 from pyacemaker.ace.model import EMBEDDINGS, RADIAL_BASES, ACEModel
 from pyacemaker.ace.neighbours import Edges, neighbour_list
 from pyacemaker.ace.products import product_graph
-from pyacemaker.ace.tables import RadialTable, radial_table
+from pyacemaker.ace.tables import radial_table
 from pyacemaker.errors import UnsupportedElementError
 
 Array = NDArray[np.float64]
@@ -41,12 +41,10 @@ class CompiledModel:
     """A potential with its tables and product graphs, ready to be evaluated. Build it once, use it often."""
 
     def __init__(self, model: ACEModel) -> None:
-        species = range(len(model.elements))
         self.model = model
         self.has_core = has_core(model)
         self.recurrence = recurrence(max(bond.lmax for bond in model.bonds.values()))
-        self.centres = [_centre(model, mu) for mu in species]
-        self.bonds = [_bonds(model, mu) for mu in species]
+        self.centres = [_centre(model, mu) for mu in range(len(model.elements))]
 
     def evaluate(
         self, numbers: ArrayLike, positions: ArrayLike, cell: ArrayLike, pbc: ArrayLike
@@ -69,7 +67,7 @@ class CompiledModel:
             edges.offsets(atoms), species[edges.j], edges.vectors, edges.distances
         )
         f, core_energy, core = self._core(species, edges)
-        for mu, (centre, bonds) in enumerate(zip(self.centres, self.bonds, strict=True)):
+        for mu, (centre, bonds) in enumerate(self.centres):
             mine = np.flatnonzero(species == mu)
             if len(mine):
                 kernels.evaluate_centres(
@@ -117,51 +115,45 @@ def evaluate(
     return CompiledModel(model).evaluate(numbers, positions, cell, pbc)
 
 
-def _centre(model: ACEModel, mu: int) -> kernels.Centre:
+def _centre(model: ACEModel, mu: int) -> tuple[kernels.Centre, kernels.Bonds]:
     embedding = model.embeddings[mu]
     graph = product_graph(model, mu)
-    return kernels.Centre(
+    centre = kernels.Centre(
         np.array(embedding.weights),
         np.array(embedding.exponents),
         EMBEDDINGS.index(embedding.function),
-        graph.leaves,
-        graph.first_leaf,
         graph.inner,
         graph.inner_signs,
         graph.terms,
         graph.term_signs,
         graph.term_weights,
     )
+    return centre, _bonds(model, mu, graph.first_column)
 
 
-def _bonds(model: ACEModel, mu: int) -> kernels.Bonds:
+def _bonds(model: ACEModel, mu: int, first_column: NDArray[np.int64]) -> kernels.Bonds:
     species = range(len(model.elements))
     bonds = [model.bonds[mu, nu] for nu in species]
     tables = [radial_table(model, mu, nu) for nu in species]
-    flat, flat_start = _joined([table.coefficients for table in tables])
-    exact, exact_start = _joined([table.exact for table in tables])
-    combine, combine_start = _joined([table.combine for table in tables])
+    bins = np.cumsum([0, *(len(table.exact) for table in tables)])
+    functions = max(len(table.combine) for table in tables)
+    table = np.zeros((bins[-1], 6, functions))
+    combine = np.zeros((len(bonds), functions, max(bond.nradbase for bond in bonds)))
+    for nu in species:
+        rows, size = tables[nu].combine.shape
+        combine[nu, :rows, :size] = tables[nu].combine
+        table[bins[nu] : bins[nu + 1], :, :rows] = tables[nu].coefficients
     return kernels.Bonds(
         np.array([bond.nradmax for bond in bonds]),
         np.array([bond.lmax for bond in bonds]),
         np.array([bond.nradbase for bond in bonds]),
         np.array([RADIAL_BASES.index(bond.radial_basis) for bond in bonds]),
         np.array([bond.inner_cutoff == "distance" for bond in bonds]),
+        first_column,
         np.array([(b.rcut, b.dcut, b.radial_parameters[0], b.rcut_in, b.dcut_in) for b in bonds]),
         np.array([1.0 / table.step for table in tables]),
-        flat,
-        flat_start,
-        exact.astype(bool),
-        exact_start,
+        bins[:-1].astype(np.int64),
+        table,
+        np.concatenate([table.exact for table in tables]),
         combine,
-        combine_start,
     )
-
-
-def _joined(
-    arrays: list[Array] | list[NDArray[np.bool_]] | list[RadialTable],
-) -> tuple[Array, NDArray[np.int64]]:
-    """Arrays end to end, and where each begins."""
-    flat = [np.ravel(array) for array in arrays]
-    starts = np.cumsum([0, *(len(part) for part in flat)])[:-1]
-    return np.concatenate(flat), starts.astype(np.int64)

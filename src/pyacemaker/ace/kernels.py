@@ -25,8 +25,6 @@ class Centre(NamedTuple):
     weights: Floats
     exponents: Floats
     embedding: int
-    leaves: int
-    first_leaf: Integers
     inner: Integers
     inner_signs: Floats
     terms: Integers
@@ -37,8 +35,9 @@ class Centre(NamedTuple):
 class Bonds(NamedTuple):
     """The bonds of one centre species to all N neighbour species; see `pyacemaker.ace.tables.RadialTable`.
 
-    nradmax, lmax, nradbase, kind, is_cut: (N,). shape: (N, 5) rcut, dcut, λ, rcut_in, dcut_in, Å.
-    inverse_step: (N,). table, exact, combine: of all bonds, flat; *_start: (N,) where each begins.
+    nradmax, lmax, nradbase, kind, is_cut, first_column: (N,). shape: (N, 5) rcut, dcut, λ, rcut_in, dcut_in.
+    inverse_step, first_bin: (N,). table: (bins of all bonds, 6, F); exact: (bins of all bonds,).
+    combine: (N, F, nradbase). F and nradbase are the largest of any bond.
     """
 
     nradmax: Integers
@@ -46,18 +45,17 @@ class Bonds(NamedTuple):
     nradbase: Integers
     kind: Integers
     is_cut: NDArray[np.bool_]
+    first_column: Integers
     shape: Floats
     inverse_step: Floats
+    first_bin: Integers
     table: Floats
-    table_start: Integers
     exact: NDArray[np.bool_]
-    exact_start: Integers
     combine: Floats
-    combine_start: Integers
 
 
 class Neighbours(NamedTuple):
-    """Edges sorted by centre, as in `ace.neighbours.Edges`. offsets: (n + 1,). species: (P,) of the neighbours."""
+    """Edges sorted by centre, as in `ace.neighbours.Edges`. offsets: (n + 1,). species: (P,)."""
 
     offsets: Integers
     species: Integers
@@ -73,20 +71,26 @@ class Core(NamedTuple):
     denergy_dr: Floats
 
 
-class Edge(NamedTuple):
-    """Room for the edges of one centre, up to M of them.
+class Room(NamedTuple):
+    """Room for the edges of one centre, up to M of them, each with its cutoff's reach.
 
-    index: (M,) edges within their cutoffs. unit: (M, 3). value, slope: (M, F) table functions and
-    derivatives. y: (M, 2, columns). q: (M, 2, columns) Q_lm and dQ_lm/dz. phase: (M, 2, lmax + 1) (x + iy)^m.
+    edge, species: (M,). unit: (M, 3). r: (M,). value, slope: (M, F) table functions and derivatives.
+    y_real, y_imag, q, dq: (M, columns) Y_lm, Q_lm and dQ_lm/dz. phase_real, phase_imag: (M, lmax + 1) of
+    (x + iy)^m.
     """
 
-    index: Integers
+    edge: Integers
+    species: Integers
     unit: Floats
+    r: Floats
     value: Floats
     slope: Floats
-    y: Floats
+    y_real: Floats
+    y_imag: Floats
     q: Floats
-    phase: Floats
+    dq: Floats
+    phase_real: Floats
+    phase_imag: Floats
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
@@ -104,124 +108,125 @@ def evaluate_centres(
 
     The gradients include the switch and the cores; the energies do not.
     """
-    room = _edge_room(atoms, centre, bonds, neighbours)
-    nodes = centre.leaves + len(centre.inner)
-    real, imag = np.zeros(nodes), np.zeros(nodes)
-    adjoint_real, adjoint_imag = np.zeros(nodes), np.zeros(nodes)
-    rho = np.zeros(len(centre.weights))
-    drive = np.zeros(len(centre.weights))
+    densities = len(centre.weights)
+    room = _make_room(atoms, densities, bonds, neighbours)
+    columns, radials = _leaf_shape(bonds)
+    leaves = columns * radials
+    nodes = leaves + len(centre.inner)
+    real, imag, adjoint_real, adjoint_imag = (
+        np.zeros(nodes),
+        np.zeros(nodes),
+        np.zeros(nodes),
+        np.zeros(nodes),
+    )
+    rho, drive = np.zeros(densities), np.zeros(densities)
     for atom in atoms:
-        real[: centre.leaves] = 0.0
-        imag[: centre.leaves] = 0.0
-        rho[:] = 0.0
-        count = _gather(atom, centre, bonds, recurrence, neighbours, room, rho, real, imag)
-        _forward(centre, real, imag, rho)
+        count = _select(atom, bonds, neighbours, room)
+        _radial(count, densities, bonds, room)
+        _harmonics(count, bonds.lmax, recurrence[0], recurrence[1], room)
+        _accumulate(
+            count,
+            bonds,
+            room,
+            rho,
+            real[:leaves].reshape(columns, radials),
+            imag[:leaves].reshape(columns, radials),
+        )
+        _forward(leaves, centre, real, imag, rho)
         energy = 0.0
-        for p in range(len(rho)):
+        for p in range(densities):
             value, slope = embed_point(centre.embedding, rho[p], centre.exponents[p])
             energy += centre.weights[p] * value
             drive[p] = core.f[atom] * centre.weights[p] * slope
         energies[atom] = energy
-        _backward(centre, drive, real, imag, adjoint_real, adjoint_imag)
+        _backward(leaves, centre, drive, real, imag, adjoint_real, adjoint_imag)
+        _edge_gradients(
+            count,
+            bonds,
+            room,
+            drive,
+            adjoint_real[:leaves].reshape(columns, radials),
+            adjoint_imag[:leaves].reshape(columns, radials),
+            gradients,
+        )
         for place in range(count):
-            edge = room.index[place]
+            edge = room.edge[place]
             radial = energy * core.df_dr[edge] + core.denergy_dr[edge]
-            _edge_gradient(
-                place,
-                centre,
-                bonds,
-                neighbours.species[edge],
-                room,
-                drive,
-                adjoint_real,
-                adjoint_imag,
-                neighbours.distances[edge],
-                radial,
-                gradients[edge],
-            )
+            for axis in range(3):
+                gradients[edge, axis] += radial * room.unit[place, axis]
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
-def _edge_room(atoms: Integers, centre: Centre, bonds: Bonds, neighbours: Neighbours) -> Edge:
+def _leaf_shape(bonds: Bonds) -> tuple[int, int]:
+    columns = 0
+    for nu in range(len(bonds.lmax)):
+        columns += (bonds.lmax[nu] + 1) * (bonds.lmax[nu] + 2) // 2
+    return columns, bonds.nradmax.max()
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _make_room(atoms: Integers, densities: int, bonds: Bonds, neighbours: Neighbours) -> Room:
     most = 0
     for atom in atoms:
         most = max(most, neighbours.offsets[atom + 1] - neighbours.offsets[atom])
-    functions = len(centre.weights) + int(np.max(bonds.nradmax * (bonds.lmax + 1)))
-    lmax = int(np.max(bonds.lmax))
+    functions = bonds.table.shape[2]
+    lmax = bonds.lmax.max()
     columns = (lmax + 1) * (lmax + 2) // 2
-    return Edge(
+    return Room(
+        np.zeros(most, np.int64),
         np.zeros(most, np.int64),
         np.zeros((most, 3)),
+        np.zeros(most),
         np.zeros((most, functions)),
         np.zeros((most, functions)),
-        np.zeros((most, 2, columns)),
-        np.zeros((most, 2, columns)),
-        np.zeros((most, 2, lmax + 1)),
+        np.zeros((most, columns)),
+        np.zeros((most, columns)),
+        np.zeros((most, columns)),
+        np.zeros((most, columns)),
+        np.zeros((most, lmax + 1)),
+        np.zeros((most, lmax + 1)),
     )
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
-def _gather(
-    atom: int,
-    centre: Centre,
-    bonds: Bonds,
-    recurrence: tuple[Floats, Floats],
-    neighbours: Neighbours,
-    room: Edge,
-    rho: Floats,
-    real: Floats,
-    imag: Floats,
-) -> int:
-    """Fill `room` with the edges of an atom and return their number; add up A and the rank-1 part of ρ."""
+def _select(atom: int, bonds: Bonds, neighbours: Neighbours, room: Room) -> int:
+    """Put the edges of an atom that are within their bond's cutoff into `room`; returns their number."""
     count = 0
-    densities = len(rho)
     for edge in range(neighbours.offsets[atom], neighbours.offsets[atom + 1]):
-        nu = neighbours.species[edge]
         r = neighbours.distances[edge]
+        nu = neighbours.species[edge]
         if r >= bonds.shape[nu, 0]:
             continue
-        room.index[count] = edge
+        room.edge[count] = edge
+        room.species[count] = nu
+        room.r[count] = r
         for axis in range(3):
             room.unit[count, axis] = neighbours.vectors[edge, axis] / r
-        _radial(bonds, nu, r, densities + bonds.nradmax[nu] * (bonds.lmax[nu] + 1), room, count)
-        _harmonics(room, count, bonds.lmax[nu], recurrence)
-        for p in range(densities):
-            rho[p] += room.value[count, p]
-        _accumulate(
-            room.value[count, densities:],
-            room.y[count],
-            bonds.nradmax[nu],
-            bonds.lmax[nu],
-            real[centre.first_leaf[nu] :],
-            imag[centre.first_leaf[nu] :],
-        )
         count += 1
     return count
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
-def _radial(bonds: Bonds, nu: int, r: float, functions: int, room: Edge, place: int) -> None:
-    """Table functions and their derivatives at r."""
-    value, slope = room.value[place], room.slope[place]
-    scaled = r * bonds.inverse_step[nu]
-    bin_index = int(scaled)
-    if bonds.exact[bonds.exact_start[nu] + bin_index]:
-        _radial_exact(bonds, nu, r, functions, value, slope)
-        return
-    t = scaled - bin_index
-    start = bonds.table_start[nu] + bin_index * 6 * functions
-    c0 = bonds.table[start : start + functions]
-    c1 = bonds.table[start + functions : start + 2 * functions]
-    c2 = bonds.table[start + 2 * functions : start + 3 * functions]
-    c3 = bonds.table[start + 3 * functions : start + 4 * functions]
-    c4 = bonds.table[start + 4 * functions : start + 5 * functions]
-    c5 = bonds.table[start + 5 * functions : start + 6 * functions]
-    inverse = bonds.inverse_step[nu]
-    for f in range(functions):
-        value[f] = c0[f] + t * (c1[f] + t * (c2[f] + t * (c3[f] + t * (c4[f] + t * c5[f]))))
-        slope[f] = (
-            c1[f] + t * (2.0 * c2[f] + t * (3.0 * c3[f] + t * (4.0 * c4[f] + t * (5.0 * c5[f]))))
-        ) * inverse
+def _radial(count: int, densities: int, bonds: Bonds, room: Room) -> None:
+    """Table functions and their derivatives."""
+    table, value, slope = bonds.table, room.value, room.slope
+    for e in range(count):
+        nu = room.species[e]
+        inverse = bonds.inverse_step[nu]
+        bin_index = int(room.r[e] * inverse)
+        t = room.r[e] * inverse - bin_index
+        b = bonds.first_bin[nu] + bin_index
+        if bonds.exact[b]:
+            functions = densities + bonds.nradmax[nu] * (bonds.lmax[nu] + 1)
+            _radial_exact(bonds, nu, room.r[e], functions, value[e], slope[e])
+            continue
+        for f in range(table.shape[2]):
+            high = table[b, 4, f] + t * table[b, 5, f]
+            dhigh = 4.0 * table[b, 4, f] + t * (5.0 * table[b, 5, f])
+            middle = table[b, 2, f] + t * (table[b, 3, f] + t * high)
+            dmiddle = 2.0 * table[b, 2, f] + t * (3.0 * table[b, 3, f] + t * dhigh)
+            value[e, f] = table[b, 0, f] + t * (table[b, 1, f] + t * middle)
+            slope[e, f] = (table[b, 1, f] + t * dmiddle) * inverse
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
@@ -236,50 +241,59 @@ def _radial_exact(bonds: Bonds, nu: int, r: float, functions: int, value: Floats
             dg[k] = dg[k] * (1.0 - inner) - g[k] * dinner
             g[k] *= 1.0 - inner
     for f in range(functions):
-        start = bonds.combine_start[nu] + f * size
         total, dtotal = 0.0, 0.0
         for k in range(size):
-            total += bonds.combine[start + k] * g[k]
-            dtotal += bonds.combine[start + k] * dg[k]
+            total += bonds.combine[nu, f, k] * g[k]
+            dtotal += bonds.combine[nu, f, k] * dg[k]
         value[f], slope[f] = total, dtotal
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
-def _harmonics(room: Edge, place: int, lmax: int, recurrence: tuple[Floats, Floats]) -> None:
-    """Y_lm, Q_lm, dQ_lm/dz and (x + iy)^m of one edge."""
-    q, y, phase = room.q[place], room.y[place], room.phase[place]
-    x, z = room.unit[place, 0], room.unit[place, 2]
-    legendre_point(z, lmax, recurrence[0], recurrence[1], q[0], q[1])
-    phase[0, 0], phase[1, 0] = 1.0, 0.0
-    for m in range(lmax + 1):
-        if m > 0:
-            before, turn = phase[0, m - 1], room.unit[place, 1]
-            phase[0, m] = x * before - turn * phase[1, m - 1]
-            phase[1, m] = x * phase[1, m - 1] + turn * before
-        for ell in range(m, lmax + 1):
-            here = ell * (ell + 1) // 2 + m
-            y[0, here] = q[0, here] * phase[0, m]
-            y[1, here] = q[0, here] * phase[1, m]
+def _harmonics(count: int, lmaxes: Integers, alpha: Floats, beta: Floats, room: Room) -> None:
+    """Y_lm, Q_lm, dQ_lm/dz and (x + iy)^m."""
+    q, phase_real, phase_imag = room.q, room.phase_real, room.phase_imag
+    for e in range(count):
+        x, y, lmax = room.unit[e, 0], room.unit[e, 1], lmaxes[room.species[e]]
+        legendre_point(room.unit[e, 2], lmax, alpha, beta, q[e], room.dq[e])
+        real, imag = 1.0, 0.0
+        for m in range(lmax + 1):
+            phase_real[e, m], phase_imag[e, m] = real, imag
+            real, imag = real * x - imag * y, imag * x + real * y
+        here = 0
+        for ell in range(lmax + 1):
+            for m in range(ell + 1):
+                room.y_real[e, here + m] = q[e, here + m] * phase_real[e, m]
+                room.y_imag[e, here + m] = q[e, here + m] * phase_imag[e, m]
+            here += ell + 1
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
-def _accumulate(radial: Floats, y: Floats, nradmax: int, lmax: int, real: Floats, imag: Floats) -> None:
-    """A_nlm += R_nl Y_lm. radial: l-major. real, imag: (l, m)-major."""
-    for ell in range(lmax + 1):
-        r = radial[ell * nradmax : (ell + 1) * nradmax]
-        for m in range(ell + 1):
-            here = ell * (ell + 1) // 2 + m
-            start = here * nradmax
-            y_real, y_imag = y[0, here], y[1, here]
-            for n in range(nradmax):
-                real[start + n] += r[n] * y_real
-                imag[start + n] += r[n] * y_imag
+def _accumulate(count: int, bonds: Bonds, room: Room, rho: Floats, real: Floats, imag: Floats) -> None:
+    """ρ = the rank-1 part; A_nlm = Σ_j R_nl Y_lm. real, imag: (columns, nradmax)."""
+    densities = len(rho)
+    real[:] = 0.0
+    imag[:] = 0.0
+    rho[:] = 0.0
+    for e in range(count):
+        for p in range(densities):
+            rho[p] += room.value[e, p]
+        nu = room.species[e]
+        radials, here = bonds.nradmax[nu], 0
+        first = bonds.first_column[nu]
+        for ell in range(bonds.lmax[nu] + 1):
+            radial = room.value[e, densities + ell * radials : densities + (ell + 1) * radials]
+            for _ in range(ell + 1):
+                y_real, y_imag = room.y_real[e, here], room.y_imag[e, here]
+                for n in range(radials):
+                    real[first + here, n] += radial[n] * y_real
+                    imag[first + here, n] += radial[n] * y_imag
+                here += 1
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
-def _forward(centre: Centre, real: Floats, imag: Floats, rho: Floats) -> None:
+def _forward(leaves: int, centre: Centre, real: Floats, imag: Floats, rho: Floats) -> None:
     """Inner products, then ρ_p += Σ_terms c_p Re(product)."""
-    inner, signs, leaves = centre.inner, centre.inner_signs, centre.leaves
+    inner, signs = centre.inner, centre.inner_signs
     for k in range(len(inner)):
         a, b = inner[k, 0], inner[k, 1]
         a_imag, b_imag = signs[k, 0] * imag[a], signs[k, 1] * imag[b]
@@ -295,7 +309,13 @@ def _forward(centre: Centre, real: Floats, imag: Floats, rho: Floats) -> None:
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
 def _backward(
-    centre: Centre, drive: Floats, real: Floats, imag: Floats, adjoint_real: Floats, adjoint_imag: Floats
+    leaves: int,
+    centre: Centre,
+    drive: Floats,
+    real: Floats,
+    imag: Floats,
+    adjoint_real: Floats,
+    adjoint_imag: Floats,
 ) -> None:
     """dE/dRe and dE/dIm of every node, from drive = dE/dρ."""
     adjoint_real[:] = 0.0
@@ -311,7 +331,7 @@ def _backward(
         adjoint_imag[a] -= signed * imag[b]
         adjoint_real[b] += weight * real[a]
         adjoint_imag[b] -= signed * imag[a]
-    inner, signs, leaves = centre.inner, centre.inner_signs, centre.leaves
+    inner, signs = centre.inner, centre.inner_signs
     for k in range(len(inner) - 1, -1, -1):
         a, b = inner[k, 0], inner[k, 1]
         up_real, up_imag = adjoint_real[leaves + k], adjoint_imag[leaves + k]
@@ -323,50 +343,49 @@ def _backward(
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
-def _edge_gradient(
-    place: int,
-    centre: Centre,
+def _edge_gradients(
+    count: int,
     bonds: Bonds,
-    nu: int,
-    room: Edge,
+    room: Room,
     drive: Floats,
     adjoint_real: Floats,
     adjoint_imag: Floats,
-    r: float,
-    radial: float,
-    gradient: Floats,
+    gradients: Floats,
 ) -> None:
-    """∂E_i/∂r⃗ of one edge. radial: the part along the edge that the cores give."""
+    """∂E_i/∂r⃗ of every edge, cores left out. adjoints: (columns, nradmax)."""
     densities = len(drive)
-    for p in range(densities):
-        radial += drive[p] * room.slope[place, p]
-    value, slope = room.value[place, densities:], room.slope[place, densities:]
-    y, q, phase = room.y[place], room.q[place], room.phase[place]
-    gx, gy, gz = 0.0, 0.0, 0.0
-    nradmax = bonds.nradmax[nu]
-    leaf = centre.first_leaf[nu]
-    for ell in range(bonds.lmax[nu] + 1):
-        for m in range(ell + 1):
-            w_real, w_imag, u_real, u_imag = 0.0, 0.0, 0.0, 0.0
-            for n in range(nradmax):
-                big, small = value[ell * nradmax + n], slope[ell * nradmax + n]
-                w_real += adjoint_real[leaf + n] * big
-                w_imag += adjoint_imag[leaf + n] * big
-                u_real += adjoint_real[leaf + n] * small
-                u_imag += adjoint_imag[leaf + n] * small
-            leaf += nradmax
-            here = ell * (ell + 1) // 2 + m
-            radial += u_real * y[0, here] + u_imag * y[1, here]
-            gz += q[1, here] * (w_real * phase[0, m] + w_imag * phase[1, m])
-            if m > 0:
-                steep = m * q[0, here]
-                gx += steep * (w_real * phase[0, m - 1] + w_imag * phase[1, m - 1])
-                gy += steep * (w_imag * phase[0, m - 1] - w_real * phase[1, m - 1])
-    unit = room.unit[place]
-    along = gx * unit[0] + gy * unit[1] + gz * unit[2]
-    gradient[0] = radial * unit[0] + (gx - along * unit[0]) / r
-    gradient[1] = radial * unit[1] + (gy - along * unit[1]) / r
-    gradient[2] = radial * unit[2] + (gz - along * unit[2]) / r
+    for e in range(count):
+        nu = room.species[e]
+        radials, here = bonds.nradmax[nu], 0
+        first = bonds.first_column[nu]
+        along, gx, gy, gz = 0.0, 0.0, 0.0, 0.0
+        for p in range(densities):
+            along += drive[p] * room.slope[e, p]
+        for ell in range(bonds.lmax[nu] + 1):
+            value = room.value[e, densities + ell * radials : densities + (ell + 1) * radials]
+            slope = room.slope[e, densities + ell * radials : densities + (ell + 1) * radials]
+            for m in range(ell + 1):
+                w_real, w_imag, u_real, u_imag = 0.0, 0.0, 0.0, 0.0
+                for n in range(radials):
+                    real, imag = adjoint_real[first + here, n], adjoint_imag[first + here, n]
+                    w_real += real * value[n]
+                    w_imag += imag * value[n]
+                    u_real += real * slope[n]
+                    u_imag += imag * slope[n]
+                along += u_real * room.y_real[e, here] + u_imag * room.y_imag[e, here]
+                gz += room.dq[e, here] * (w_real * room.phase_real[e, m] + w_imag * room.phase_imag[e, m])
+                if m > 0:
+                    before_real, before_imag = room.phase_real[e, m - 1], room.phase_imag[e, m - 1]
+                    gx += m * room.q[e, here] * (w_real * before_real + w_imag * before_imag)
+                    gy += m * room.q[e, here] * (w_imag * before_real - w_real * before_imag)
+                here += 1
+        x, y, z = room.unit[e, 0], room.unit[e, 1], room.unit[e, 2]
+        inverse = 1.0 / room.r[e]
+        along -= (gx * x + gy * y + gz * z) * inverse
+        edge = room.edge[e]
+        gradients[edge, 0] = along * x + gx * inverse
+        gradients[edge, 1] = along * y + gy * inverse
+        gradients[edge, 2] = along * z + gz * inverse
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]

@@ -3,7 +3,8 @@
 Leaves are A_{μnlm} with m ≥ 0; A_{μnl,−m} = (−1)^m A*_{μnlm}, so a factor is a leaf or its conjugate.
 Products that are equal, or conjugate (their real parts agree), are one. Every product of three and more
 factors is split in two parts that other products need too, as far as possible (recursive evaluation:
-Lysogorskiy et al., npj Comput. Mater. 7, 97 (2021)). Only the real part of a whole product counts; those are the *terms*.
+Lysogorskiy et al., npj Comput. Mater. 7, 97 (2021)). Only the real part of a whole product counts;
+those are the *terms*.
 """
 
 from collections import Counter
@@ -14,6 +15,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
+from pyacemaker.ace.angular import packed_size
 from pyacemaker.ace.model import ACEModel, BasisFunction, Bond
 
 Factor = tuple[int, bool]
@@ -27,14 +29,15 @@ Product = tuple[Factor, ...]
 class ProductGraph:
     """The products of one centre species. Nodes: the leaves first, then one node for each inner product.
 
-    leaves: how many. first_leaf: (N,) the first leaf of each neighbour species; the leaf of (μ, n, l, m), n
-    from 0, is first_leaf[μ] + (l(l + 1)/2 + m)·nradmax + n. inner: (I, 2) nodes whose product each inner node
-    is; inner_signs: (I, 2), −1 where the factor is conjugated. terms: (T, 2) nodes; term_signs: (T,) the
-    sign s of Re = Re Re − s·Im Im; term_weights: (T, ndensity).
+    leaves: how many. The leaf of (μ, n, l, m), n from 0, is (first_column[μ] + l(l + 1)/2 + m)·nradmax + n
+    with the largest nradmax of any bond; first_column: (N,).
+    inner: (I, 2) nodes whose product each inner node is; inner_signs: (I, 2), −1 where the factor is
+    conjugated. terms: (T, 2) nodes; term_signs: (T,) the sign s of Re = Re Re − s·Im Im;
+    term_weights: (T, ndensity).
     """
 
     leaves: int
-    first_leaf: NDArray[np.int64]
+    first_column: NDArray[np.int64]
     inner: NDArray[np.int64]
     inner_signs: NDArray[np.float64]
     terms: NDArray[np.int64]
@@ -45,20 +48,20 @@ class ProductGraph:
 def product_graph(model: ACEModel, mu0: int) -> ProductGraph:
     """The graph of all functions of rank 2 and higher of one species."""
     bonds = [model.bonds[mu0, nu] for nu in range(len(model.elements))]
-    sizes = [bond.nradmax * (bond.lmax + 1) * (bond.lmax + 2) // 2 for bond in bonds]
-    first_leaf = np.cumsum([0, *sizes])
-    radials = [bond.nradmax for bond in bonds]
+    first_column = np.cumsum([0, *(packed_size(bond.lmax) for bond in bonds)])
+    radials = max(bond.nradmax for bond in bonds)
+    leaves = int(first_column[-1]) * radials
     products: dict[Product, NDArray[np.float64]] = {}
     for function in model.functions[mu0]:
         if function.rank > 1:
-            _collect(function, first_leaf, radials, products)
-    builder = _Builder(int(first_leaf[-1]), _real_leaves(bonds), _pair_counts(products))
+            _collect(function, first_column, radials, products)
+    builder = _Builder(leaves, _real_leaves(bonds, radials), _pair_counts(products))
     ordered = sorted(products, key=lambda product: (len(product), product))
     terms = [builder.term(product) for product in ordered]
     ndensity = model.embeddings[mu0].ndensity
     return ProductGraph(
-        int(first_leaf[-1]),
-        first_leaf[:-1].astype(np.int64),
+        leaves,
+        first_column[:-1].astype(np.int64),
         np.array(builder.inner, dtype=np.int64).reshape(-1, 2),
         np.array(builder.signs, dtype=float).reshape(-1, 2),
         np.array([term[:2] for term in terms], dtype=np.int64).reshape(-1, 2),
@@ -67,21 +70,21 @@ def product_graph(model: ACEModel, mu0: int) -> ProductGraph:
     )
 
 
-def _real_leaves(bonds: list[Bond]) -> list[bool]:
+def _real_leaves(bonds: list[Bond], radials: int) -> list[bool]:
     """Of each leaf, whether m = 0."""
     return [
         m == 0
         for bond in bonds
         for ell in range(bond.lmax + 1)
         for m in range(ell + 1)
-        for _ in range(bond.nradmax)
+        for _ in range(radials)
     ]
 
 
 def _collect(
     function: BasisFunction,
-    first_leaf: NDArray[np.int64],
-    radials: list[int],
+    first_column: NDArray[np.int64],
+    radials: int,
     products: dict[Product, NDArray[np.float64]],
 ) -> None:
     """Add the products of one function, with their weights."""
@@ -89,8 +92,8 @@ def _collect(
         factors = []
         sign = 1.0
         for mu, n, ell, m in zip(function.mus, function.ns, function.ls, ms, strict=True):
-            column = ell * (ell + 1) // 2 + abs(m)
-            factors.append((int(first_leaf[mu]) + column * radials[mu] + n - 1, m < 0, m == 0))
+            column = int(first_column[mu]) + ell * (ell + 1) // 2 + abs(m)
+            factors.append((column * radials + n - 1, m < 0, m == 0))
             if m < 0 and m % 2:
                 sign = -sign
         product = _canonical(factors)

@@ -67,11 +67,12 @@ def polynomial_switch(r: Array, end: float, width: float) -> tuple[Array, Array]
     x = 1 − 2(1 + (r − a)/δ), P = ½ + 15/4 (x/4 − x³/6 + x⁵/20). r of any shape; end a, width δ.
     """
     r = np.asarray(r, float)
-    value = np.empty(r.shape)
-    slope = np.empty(r.shape)
-    for index in np.ndindex(r.shape):
-        value[index], slope[index] = switch_point(r[index], end, width)
-    return value, slope
+    inside = (r > end - width) & (r < end)
+    x = 1.0 - 2.0 * (1.0 + (np.where(inside, r, end) - end) / (width or 1.0))
+    middle = 0.5 + 3.75 * (x / 4.0 - x**3 / 6.0 + x**5 / 20.0)
+    middle_slope = 3.75 * (0.25 - 0.5 * x**2 + 0.25 * x**4) * (-2.0 / (width or 1.0))
+    below = (r <= end - width).astype(float)
+    return np.where(inside, middle, below), np.where(inside, middle_slope, 0.0)
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]

@@ -43,7 +43,7 @@ def radial_table(model: ACEModel, mu: int, nu: int) -> RadialTable:
     combine = _combination(model, mu, nu)
     bins = int(np.ceil(bond.rcut / BIN_WIDTH))
     step = bond.rcut / bins
-    quarters = np.arange(4 * bins + 1) * (step / 4.0)
+    quarters = np.linspace(0.0, bond.rcut, 4 * bins + 1)
     value, slope = _combined(bond, combine, quarters)
     coefficients = _quintics(value, slope * step)
     return RadialTable(combine, coefficients, step, _missed(coefficients, value, slope * step, step))
