@@ -1,12 +1,13 @@
 """The configuration of a run: one YAML file, checked as a whole before anything starts."""
 
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated
 
 import yaml
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
 from pyacemaker.base import Spec
+from pyacemaker.errors import InsufficientDataError
 from pyacemaker.execution import AnyExecutor, LocalExecutor
 from pyacemaker.generators import AnyGenerator
 from pyacemaker.generators.md import MdGenerator
@@ -22,8 +23,6 @@ from pyacemaker.trainers.mace import MaceTrainer
 
 REHEARSAL_EPOCHS = 60
 """A rehearsal fine-tunes for at most so many epochs."""
-REHEARSAL_FRAMES = 400
-"""A rehearsal explores at most so many structures."""
 
 PositiveCount = Annotated[int, Field(ge=1)]
 
@@ -42,24 +41,18 @@ class SampleSettings(Spec):
 class LabelSettings(Spec):
     """Step 2: which structures get a DFT label."""
 
-    n_train: Annotated[int, Field(ge=8)] = 48
+    n_train: PositiveCount = 48
     """DFT labels to learn from. The isolated atoms come on top, one per element."""
     n_test: Annotated[int, Field(ge=20)] = 24
     """DFT labels of the frozen test set, drawn before any training and never trained on."""
     min_train: Annotated[int, Field(ge=4)] = 8
-    """Fewer labels than this after failures end the run before any training."""
+    """Fewer labels than this, planned or left after failures, end the run before any training."""
     filters: HardFilters = HardFilters()
     """What no candidate may violate."""
     uncertainty: MahalanobisUncertainty = MahalanobisUncertainty()
     """How far a structure is from what the foundation model is at home with."""
     active_set: ActiveSetSelector = ActiveSetSelector()
     """How the training structures are picked."""
-
-    @model_validator(mode="after")
-    def _check_counts(self) -> Self:
-        if self.min_train > self.n_train:
-            raise ValueError(f"min_train = {self.min_train} is larger than n_train = {self.n_train}")
-        return self
 
 
 class PseudoLabelSettings(Spec):
@@ -129,6 +122,14 @@ class PyAceConfig(Spec):
         """DFT labels the settings ask for, isolated atoms not counted."""
         return self.label.n_train + self.label.n_test
 
+    def check_budget(self) -> None:
+        """Raise `InsufficientDataError` when fewer labels are planned than the training needs."""
+        if self.label.n_train < self.label.min_train:
+            raise InsufficientDataError(
+                f"label.n_train = {self.label.n_train} is fewer than min_train = {self.label.min_train} "
+                "structures, the least that fine-tuning and delta learning can work with: raise n_train"
+            )
+
     def rehearsed(self) -> "PyAceConfig":
         """The same run with GFN1-xTB in DFT's place and less exploration."""
         return self.model_copy(
@@ -138,9 +139,7 @@ class PyAceConfig(Spec):
                 "finetune": self.finetune.model_copy(
                     update={"epochs": min(self.finetune.epochs, REHEARSAL_EPOCHS)}
                 ),
-                "explore": self.explore.model_copy(
-                    update={"n_structures": min(self.explore.n_structures, REHEARSAL_FRAMES)}
-                ),
+                "explore": self.explore.rehearsed(),
             }
         )
 
@@ -148,10 +147,13 @@ class PyAceConfig(Spec):
 def load_config(path: Path) -> PyAceConfig:
     """Read and check a config file.
 
-    Raises `ConfigError` with one sentence per problem: the line, the key, what is wrong and the cure.
+    Raises `ConfigError` with one sentence per problem: the line, the key, what is wrong and the cure, and
+    `InsufficientDataError` for a budget of labels that is too small.
     """
     default_name = path.resolve().parent.name if path.stem == "config" else path.stem
-    return load_settings(path, PyAceConfig, name=default_name)
+    config = load_settings(path, PyAceConfig, name=default_name)
+    config.check_budget()
+    return config
 
 
 def load_labelling(path: Path) -> LabellingConfig:

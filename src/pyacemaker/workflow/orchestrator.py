@@ -79,6 +79,7 @@ class Orchestrator:
         Raises `UserError` for a step that cannot start yet, and `VerdictError` at the end of a run whose
         final potential does not beat the base on the held-out DFT test set; `output/metrics.json` says why.
         """
+        self.config.check_budget()
         first, last = self._bounds(from_step, until)
         self.run_dir.mkdir(parents=True, exist_ok=True)
         with locked(self.run_dir):

@@ -1,9 +1,10 @@
-"""Step 4, explore: molecular dynamics with the tuned teacher, one durable file per trajectory."""
+"""Step 4, explore: molecular dynamics with the tuned teacher, one durable file per group of trajectories."""
 
 import functools
 import json
 import logging
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from pyacemaker.base import fingerprint
 from pyacemaker.config import PyAceConfig
 from pyacemaker.errors import InsufficientDataError
 from pyacemaker.files import sha256_file, write_atomic
-from pyacemaker.generators.md import MdGenerator, TrajectoryPlan
+from pyacemaker.generators.md import MdGenerator, Trajectory, TrajectoryPlan
+from pyacemaker.potentials.foundation import FoundationSettings
 from pyacemaker.potentials.mace import MacePotential
 from pyacemaker.structures import Dataset
 from pyacemaker.structures.formats import read_structures, write_structures
@@ -24,38 +26,59 @@ log = logging.getLogger(__name__)
 
 MAX_ROUNDS = 4
 """Rounds of further trajectories that make up for those the guards cut short."""
+GROUP_SIZE = 8
+"""Trajectories that move in lockstep in one worker: the teacher evaluates them as one batch."""
 
 
 @dataclass(frozen=True)
 class TrajectoryTask:
-    """One trajectory as a worker receives it: the plan, the teacher's file, and where the frames go."""
+    """Trajectories as a worker receives them: the plans, the teacher's file, and where the frames go."""
 
     generator: MdGenerator
-    plan: TrajectoryPlan
+    plans: tuple[TrajectoryPlan, ...]
     teacher: Path
-    device: str
-    dtype: str
+    foundation: FoundationSettings
     out: Path
 
+    @property
+    def frames_file(self) -> Path:
+        """The frames of all trajectories of the group."""
+        return self.out.with_suffix(".extxyz")
 
-def run_trajectory(task: TrajectoryTask) -> None:
-    """Run one trajectory and write its frames (`.extxyz`) and its outcome (`.json`, last)."""
-    teacher = _load_teacher(task.teacher, task.device, task.dtype)
-    trajectory = task.generator.run(task.plan, teacher)
-    write_structures(task.out.with_suffix(".extxyz"), trajectory.frames)
-    outcome = {
-        "event": trajectory.event,
-        "steps": trajectory.steps,
-        "temperature": task.plan.temperature,
-        "start": task.plan.start.id,
-        "frames": len(trajectory.frames),
-    }
-    write_atomic(task.out.with_suffix(".json"), json.dumps(outcome) + "\n")
+    @property
+    def outcome_file(self) -> Path:
+        """What became of each trajectory; written last, so that its presence means done."""
+        return self.out.with_suffix(".json")
+
+    def outcomes(self) -> list[dict[str, Any]]:
+        """The content of `outcome_file`."""
+        found: list[dict[str, Any]] = json.loads(self.outcome_file.read_text(encoding="utf-8"))
+        return found
+
+
+def run_trajectories(task: TrajectoryTask) -> None:
+    """Run one group of trajectories and write its frames and, last, its outcomes."""
+    teacher = _load_teacher(task.teacher, task.foundation)
+    found = task.generator.run_group(task.plans, teacher)
+    frames = Dataset(frame for trajectory in found for frame in trajectory.frames)
+    write_structures(task.frames_file, frames)
+    outcomes = [_outcome(plan, trajectory) for plan, trajectory in zip(task.plans, found, strict=True)]
+    write_atomic(task.outcome_file, json.dumps(outcomes) + "\n")
 
 
 @functools.lru_cache(maxsize=1)
-def _load_teacher(path: Path, device: str, dtype: str) -> MacePotential:
-    return MacePotential(path, device=device, dtype=dtype)
+def _load_teacher(path: Path, foundation: FoundationSettings) -> MacePotential:
+    return foundation.tuned(path)
+
+
+def _outcome(plan: TrajectoryPlan, trajectory: Trajectory) -> dict[str, Any]:
+    return {
+        "start": plan.start.id,
+        "temperature": plan.temperature,
+        "steps": trajectory.steps,
+        "frames": len(trajectory.frames),
+        "event": trajectory.event,
+    }
 
 
 def explore(context: StepContext) -> None:
@@ -94,46 +117,37 @@ def explore(context: StepContext) -> None:
     write_atomic(context.directory / "trajectories.json", json.dumps(report, indent=2) + "\n")
 
 
-def _run_all(context: StepContext, plans: list[TrajectoryPlan]) -> tuple[Dataset, list[dict[str, Any]]]:
-    teacher = context.inputs["03_finetune"] / "teacher.model"
-    identity = [context.config.explore.fingerprint(), sha256_file(teacher)]
-    folder = context.directory / "trajectories"
-    tasks = {
-        plan_key(plan, identity): TrajectoryTask(
-            context.config.explore,
-            plan,
-            teacher.resolve(),
-            context.config.foundation.device,
-            context.config.foundation.dtype,
-            (folder / plan_key(plan, identity)).resolve(),
-        )
-        for plan in plans
-    }
-    waiting = {key: task for key, task in tasks.items() if not task.out.with_suffix(".json").is_file()}
+def _run_all(context: StepContext, plans: Sequence[TrajectoryPlan]) -> tuple[Dataset, list[dict[str, Any]]]:
+    tasks = _tasks(context, plans)
+    waiting = {key: task for key, task in tasks.items() if not task.outcome_file.is_file()}
     done = len(tasks) - len(waiting)
-    context.progress("exploring, trajectories", done, len(tasks))
-    for outcome in context.config.execution.map_unordered(run_trajectory, waiting.items()):
+    context.progress("exploring, groups of trajectories", done, len(tasks))
+    for outcome in context.config.execution.map_unordered(run_trajectories, waiting.items()):
         if outcome.error is not None:
             raise outcome.error
         done += 1
-        context.progress("exploring, trajectories", done, len(tasks))
-    frames = [read_structures(task.out.with_suffix(".extxyz")) for task in tasks.values() if _frames(task)]
-    return sum(frames, Dataset()), [_outcome(task) for task in tasks.values()]
+        context.progress("exploring, groups of trajectories", done, len(tasks))
+    frames = Dataset()
+    for task in tasks.values():
+        frames = frames + read_structures(task.frames_file, allow_empty=True)
+    return frames, [outcome for task in tasks.values() for outcome in task.outcomes()]
 
 
-def plan_key(plan: TrajectoryPlan, identity: list[str]) -> str:
-    """Names a trajectory's files: a hash of the plan, the generator's settings and the teacher."""
-    facts = {name: value for name, value in vars(plan).items() if name != "start"}
-    return fingerprint([plan.start.id, facts, identity])[:32]
+def _tasks(context: StepContext, plans: Sequence[TrajectoryPlan]) -> dict[str, TrajectoryTask]:
+    """The groups, named by a hash of their plans, the generator's settings and the teacher."""
+    teacher = (context.inputs["03_finetune"] / "teacher.model").resolve()
+    identity = [context.config.explore.fingerprint(), sha256_file(teacher)]
+    tasks = {}
+    for start in range(0, len(plans), GROUP_SIZE):
+        group = tuple(plans[start : start + GROUP_SIZE])
+        key = fingerprint([identity, [_plan_facts(plan) for plan in group]])[:32]
+        out = (context.directory / "trajectories" / key).resolve()
+        tasks[key] = TrajectoryTask(context.config.explore, group, teacher, context.config.foundation, out)
+    return tasks
 
 
-def _outcome(task: TrajectoryTask) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(task.out.with_suffix(".json").read_text(encoding="utf-8"))
-    return found
-
-
-def _frames(task: TrajectoryTask) -> int:
-    return int(_outcome(task)["frames"])
+def _plan_facts(plan: TrajectoryPlan) -> dict[str, Any]:
+    return {**vars(plan), "start": plan.start.id}
 
 
 def _thin(frames: Dataset, n: int) -> Dataset:
