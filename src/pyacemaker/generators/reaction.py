@@ -76,7 +76,7 @@ class ReactionGenerator(Generator):
     """Steps from one of these frames to the next."""
     dynamics: Langevin = Langevin()
     """Time step, thermostat, wall and guards of the molecular dynamics."""
-    filters: HardFilters = HardFilters()
+    filters: HardFilters = HardFilters(max_energy=1.0)
     """What no candidate may violate, by its geometry and by the teacher's labels; anchors always stay."""
 
     def generate(self, teacher: Potential, rng: np.random.Generator) -> Dataset:

@@ -95,8 +95,8 @@ def _check_ends(reactant: AtomStructure, product: AtomStructure) -> None:
     if (reactant.charge, reactant.multiplicity) != (product.charge, product.multiplicity):
         raise DataError(
             f"the reactant has charge {reactant.charge} and multiplicity {reactant.multiplicity}, the "
-            f"product {product.charge} and {product.multiplicity}: make them equal in the files, or set `charge` and "
-            "`multiplicity`"
+            f"product {product.charge} and {product.multiplicity}: make them equal in the files, or set "
+            "`charge` and `multiplicity`"
         )
 
 
@@ -166,10 +166,9 @@ def reaction_path(reaction: Reaction, teacher: Potential, n_images: int, neb_ste
     from ase.optimize import FIRE
 
     images = [reaction.reactant.to_atoms() for _ in range(_NEB_IMAGES - 1)] + [reaction.product.to_atoms()]
-    calculator = teacher.calculator()
-    for image in images:
-        image.calc = calculator
-    band = NEB(images, k=_NEB_SPRING, climb=True, method="improvedtangent", allow_shared_calculator=True)
+    for image in images:  # a calculator each: every one remembers its image's forces
+        image.calc = teacher.calculator()
+    band = NEB(images, k=_NEB_SPRING, climb=True, method="improvedtangent")
     band.interpolate(method="idpp")
     if neb_steps:
         FIRE(band, logfile=None).run(fmax=0.05, steps=neb_steps)
