@@ -95,13 +95,6 @@ class Dataset(Sequence[AtomStructure]):
             first.setdefault(structure.id, structure)
         return Dataset(first.values())
 
-    def sorted_as(self, ids: Sequence[str]) -> "Dataset":
-        """The structures in the order in which their ids first occur in `ids`; `KeyError` if one is missing."""
-        rank: dict[str, int] = {}
-        for position, identifier in enumerate(ids):
-            rank.setdefault(identifier, position)
-        return Dataset(sorted(self, key=lambda structure: rank[structure.id]))
-
     def with_labels(self, labels: Sequence[Labels], source: str) -> "Dataset":
         """The same structures with new `labels` made by `source`."""
         pairs = zip(self, labels, strict=True)

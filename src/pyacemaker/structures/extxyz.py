@@ -150,7 +150,7 @@ def _parse_frame(comment: str, rows: list[str]) -> Frame:
 def _atomic_number(symbol: str) -> int:
     number = atomic_numbers.get(symbol.capitalize(), 0)
     if number < 1:
-        raise ValueError(f"{symbol!r} is not an element")
+        raise ValueError(f"'{symbol}' is not an element")
     return int(number)
 
 
@@ -186,7 +186,7 @@ _DTYPES: Mapping[str, Any] = {"R": np.float64, "I": np.int64, "L": np.bool_, "S"
 
 def _unquote(text: str) -> str:
     if text[:1] in _CLOSING and len(text) > 1 and text[-1] == _CLOSING[text[0]]:
-        text = text[1:-1]
+        text = text[1:-1] if text[0] != "[" else text.replace("[", " ").replace("]", " ")
     return _ESCAPED.sub(r"\1", text) if "\\" in text else text
 
 
@@ -198,7 +198,7 @@ def _parse_value(text: str) -> Any:
     """A number, a boolean, a 1-d array of them, a `_JSON` value, or the text itself."""
     if text.startswith("_JSON "):
         return _parse_text(text)
-    words = text.replace(",", " ").replace("[", " ").replace("]", " ").split()
+    words = text.replace(",", " ").split()
     if not words:
         return text
     for convert in (_integer, _real, _BOOLEANS.__getitem__):

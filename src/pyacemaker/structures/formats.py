@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ase import Atoms
-from ase.io.formats import UnknownFileTypeError, filetype
+from ase.io.formats import UnknownFileTypeError, filetype, ioformats
 
 from pyacemaker.errors import DataError
 from pyacemaker.files import replacing
@@ -219,10 +219,13 @@ def _is_xyz(path: Path) -> bool:
     if path.name.removesuffix(".gz").endswith((".xyz", ".extxyz")):
         return True
     try:
-        return bool(filetype(str(path)) == "extxyz")
+        known = filetype(str(path))
     except UnknownFileTypeError:
-        with path.open("rb") as handle:
-            return handle.readline(40).strip().isdigit()
+        known = ""
+    if known in ioformats:
+        return bool(known == "extxyz")
+    with path.open("rb") as handle:
+        return handle.readline(40).strip().isdigit()
 
 
 def _read_with_ase(path: Path) -> Iterator[Frame]:
