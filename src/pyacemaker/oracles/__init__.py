@@ -7,9 +7,23 @@ from pydantic import Field
 from pyacemaker.base import plugin
 from pyacemaker.oracles.analytic import EmtOracle, LennardJonesOracle
 from pyacemaker.oracles.base import LabelLimits, Oracle
+from pyacemaker.oracles.dft import DftOracle
+from pyacemaker.oracles.pyscf import PyscfOracle
+from pyacemaker.oracles.tblite import TbliteOracle
 
-BuiltinOracle = Annotated[EmtOracle | LennardJonesOracle, Field(discriminator="kind")]
+BuiltinOracle = Annotated[
+    PyscfOracle | TbliteOracle | EmtOracle | LennardJonesOracle, Field(discriminator="kind")
+]
 AnyOracle = Annotated[BuiltinOracle, plugin(Oracle)]
 """Any oracle of this package, or `kind: module:Class`."""
 
-__all__ = ["AnyOracle", "EmtOracle", "LabelLimits", "LennardJonesOracle", "Oracle"]
+__all__ = [
+    "AnyOracle",
+    "DftOracle",
+    "EmtOracle",
+    "LabelLimits",
+    "LennardJonesOracle",
+    "Oracle",
+    "PyscfOracle",
+    "TbliteOracle",
+]

@@ -19,7 +19,8 @@ EMT_ELEMENTS = ("Al", "Ni", "Cu", "Pd", "Ag", "Pt", "Au", "H", "C", "N", "O")
 class EmtOracle(Oracle):
     """Effective medium theory for fcc metals, from ASE.
 
-    Jacobsen, Stoltze, Nørskov, Surf. Sci. 366, 394 (1996). Covers `EMT_ELEMENTS` (H, C, N, O for demonstration only); stress for periodic cells.
+    Jacobsen, Stoltze, Nørskov, Surf. Sci. 366, 394 (1996). Covers `EMT_ELEMENTS` (H, C, N, O for
+    demonstration only); stress for periodic cells.
     """
 
     kind: Literal["emt"] = "emt"
@@ -71,7 +72,7 @@ class LennardJonesOracle(Oracle):
 
 
 def ase_labels(structure: AtomStructure, calculator: "Calculator") -> Labels:
-    """An ASE calculator's force-consistent energy and forces, and its stress where the cell is periodic in 3-D."""
+    """An ASE calculator's force-consistent energy and forces, and its stress for cells periodic in 3-D."""
     atoms = structure.to_atoms()
     atoms.calc = calculator
     energy = float(atoms.get_potential_energy(force_consistent=True))

@@ -1,0 +1,72 @@
+"""Extended tight binding for molecules, with tblite: a real oracle that takes milliseconds."""
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import numpy as np
+from pydantic import Field
+
+from pyacemaker.errors import ConvergenceError, OracleError
+from pyacemaker.oracles.base import Oracle
+from pyacemaker.oracles.molecules import installed_version, refuse_periodic, unpaired_electrons
+from pyacemaker.structures import AtomStructure, Labels
+from pyacemaker.units import BOHR_ANGSTROM, BOLTZMANN_EV_PER_KELVIN, HARTREE_EV
+
+if TYPE_CHECKING:
+    from tblite.interface import Calculator
+
+
+class TbliteOracle(Oracle):
+    """GFN1-xTB or GFN2-xTB (Grimme, Bannwarth, Shushkov 2017; Bannwarth, Ehlert, Grimme 2019), molecules only.
+
+    The energy is the electronic free energy at `electronic_temperature`, consistent with the forces. Every
+    calculation starts afresh. Periodic cells are refused: tblite's are not size-consistent.
+    """
+
+    kind: Literal["tblite"] = "tblite"
+    method: Literal["GFN1-xTB", "GFN2-xTB"] = "GFN2-xTB"
+    """The parametrisation."""
+    accuracy: Annotated[float, Field(gt=0)] = 0.1
+    """Factor on tblite's convergence thresholds; smaller is tighter."""
+    max_iterations: Annotated[int, Field(ge=1)] = 250
+    """Most self-consistency iterations."""
+    electronic_temperature: Annotated[float, Field(ge=0)] = 300.0
+    """Kelvin."""
+
+    def version(self) -> str:
+        """tblite's version."""
+        return f"tblite {installed_version('tblite', 'the tblite oracle')}"
+
+    def compute(self, structure: AtomStructure) -> Labels:
+        """Energy (eV) and forces (eV/Å).
+
+        Raises `OracleError` for a periodic structure or a multiplicity that does not fit, `ConvergenceError`.
+        """
+        refuse_periodic(structure, "tblite")
+        calculator = self._calculator(structure)
+        try:
+            result = calculator.singlepoint()
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())
+            raise ConvergenceError(f"structure {structure.id}: {self.method} failed: {reason}") from error
+        gradient = np.array(result.get("gradient"), dtype=np.float64)
+        energy = float(result.get("energy"))
+        return Labels(energy * HARTREE_EV, -gradient * (HARTREE_EV / BOHR_ANGSTROM))
+
+    def _calculator(self, structure: AtomStructure) -> "Calculator":
+        from tblite.interface import Calculator
+
+        unpaired = unpaired_electrons(structure)
+        positions = structure.positions / BOHR_ANGSTROM
+        try:
+            calculator = Calculator(
+                self.method, structure.numbers, positions, charge=float(structure.charge), uhf=unpaired
+            )
+        except (RuntimeError, ValueError) as error:
+            reason = " ".join(str(error).split())
+            raise OracleError(f"structure {structure.id}: {self.method} refuses it: {reason}") from error
+        calculator.set("verbosity", 0)
+        calculator.set("accuracy", self.accuracy)
+        calculator.set("max-iter", self.max_iterations)
+        kt = self.electronic_temperature * BOLTZMANN_EV_PER_KELVIN / HARTREE_EV
+        calculator.set("temperature", kt)
+        return calculator
