@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from ase.data import atomic_numbers, chemical_symbols
 
-from pyacemaker.errors import FoundationModelError, UnsupportedElementError
+from pyacemaker.errors import ConfigError, FoundationModelError, UnsupportedElementError
 from pyacemaker.files import replacing
 
 Precision = Literal["float32", "float64"]
@@ -70,28 +70,33 @@ def check_model_file(path: Path) -> None:
         raise FoundationModelError(f"{path} is a directory; expected a MACE model file: give the file's path")
     if not path.is_file():
         raise FoundationModelError(f"the model file {path} does not exist; correct the path")
-    if not zipfile.is_zipfile(path):
+    try:
+        pickled = _read_pickle(path)
+    except zipfile.BadZipFile as error:
         raise FoundationModelError(
-            f"{path} is not a MACE model: it is no archive written by torch.save; give the path of a .model "
-            "file"
-        )
-    names = _pickled_names(path)
-    if not any(name.startswith("mace.modules.models ") for name in names):
+            f"{path} is not a MACE model: it is no whole archive of torch.save; give the path of a .model "
+            "file, or get a damaged one again"
+        ) from error
+    if not any(name.startswith("mace.modules.models ") for name in _pickled_names(pickled)):
         raise FoundationModelError(
             f"{path} is not a whole MACE model: it names no class of mace.modules.models (a state dict, a "
             "checkpoint or a compiled model?); give the .model file that mace_run_train saved"
         )
 
 
-def _pickled_names(path: Path) -> set[str]:
-    """The `module name` pairs that the archive's pickle would import; empty where there is no pickle."""
+def _read_pickle(path: Path) -> bytes:
+    """The pickle in an archive of torch.save; empty where there is none."""
     with zipfile.ZipFile(path) as archive:
         found = [name for name in archive.namelist() if name.endswith("/data.pkl")]
-        content = archive.read(found[0]) if found else b""
+        return archive.read(found[0]) if found else b""
+
+
+def _pickled_names(pickled: bytes) -> set[str]:
+    """The `module name` pairs that unpickling would import."""
     names: set[str] = set()
     strings: list[str] = []
     try:
-        for operation, argument, _ in pickletools.genops(content):
+        for operation, argument, _ in pickletools.genops(pickled):
             if operation.name == "GLOBAL":
                 names.add(str(argument))
             elif operation.name == "STACK_GLOBAL" and len(strings) > 1:
@@ -107,14 +112,14 @@ def load_model(path: Path, device: str = "cpu", dtype: Precision = "float64") ->
     """The torch module in a MACE model file, converted to `dtype`, in evaluation mode, without gradients.
 
     Loading executes the pickle: check its origin first. Raises `FoundationModelError` for anything that is
-    not a MACE model.
+    not a MACE model, `ConfigError` for a device that is not there.
     """
     import torch
 
     check_model_file(path)
     try:
         with quiet_mace():
-            model = torch.load(path, map_location=device, weights_only=False)
+            model = torch.load(path, map_location="cpu", weights_only=False)
     except _UNPICKLING_ERRORS as error:
         raise FoundationModelError(
             f"{path} cannot be loaded as a MACE model ({type(error).__name__}: {error}); the file is damaged "
@@ -126,10 +131,20 @@ def load_model(path: Path, device: str = "cpu", dtype: Precision = "float64") ->
             f"{path} holds a {type(model).__name__} without {', '.join(missing)}; expected a MACE energy "
             "model"
         )
-    model = model.to(getattr(torch, dtype)).eval()
+    model = _on_device(model.to(getattr(torch, dtype)).eval(), device)
     for parameter in model.parameters():
         parameter.requires_grad_(False)
     return model
+
+
+def _on_device(model: Any, device: str) -> Any:
+    try:
+        return model.to(device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(
+            f"the device {device!r} cannot be used here ({reason}); set device to cpu"
+        ) from error
 
 
 def model_heads(model: Any) -> list[str]:

@@ -20,9 +20,10 @@ from pyacemaker.errors import (
 from pyacemaker.files import replacing
 from pyacemaker.potentials.mace import MacePotential
 from pyacemaker.potentials.mace_model import Precision
-from pyacemaker.structures import Accuracy, Dataset
+from pyacemaker.structures import Accuracy, AtomStructure, Dataset
 from pyacemaker.trainers.base import TrainedPotential, TrainingMetrics
 from pyacemaker.trainers.mace_run import MaceRun, Progress, TrainingHistory, write_training_file
+from pyacemaker.trainers.reference_energies import is_lone_atom
 
 logger = logging.getLogger(__name__)
 
@@ -84,7 +85,7 @@ class MaceTrainer(Spec):
         """Fine-tune `foundation` on the labels of `dataset` and write the model file `out`.
 
         reference_energies: E0 in eV of every element of the dataset (see `align_reference_energies`); the
-        saved model has exactly these. Structures of one atom are left out: their energy is E0. workdir: a
+        saved model has exactly these. Isolated atoms are left out: their energy is E0. workdir: a
         directory `mace` below it is emptied and used. validation: labelled structures on which the best epoch
         is chosen; without them and with `validation_fraction` = 0 the training set itself serves, which with
         the decaying learning rate and averaged weights amounts to the last epoch. progress: called after each
@@ -118,7 +119,7 @@ class MaceTrainer(Spec):
     def _split(self, dataset: Dataset, validation: Dataset | None, seed: int) -> tuple[Dataset, Dataset]:
         """The structures to train on, and those that choose the epoch (possibly none)."""
         if validation is not None:
-            return _enough(dataset), Dataset(s for s in validation.labelled() if len(s) > 1)
+            return _enough(dataset), validation.labelled().filter(_has_neighbours)
         held_out = round(self.validation_fraction * len(dataset))
         if held_out == 0:
             return _enough(dataset), Dataset()
@@ -208,7 +209,7 @@ def even_batch_size(structures: int, limit: int) -> int:
 
 
 def _trainable(dataset: Dataset, reference_energies: Mapping[str, float]) -> Dataset:
-    """The labelled structures of more than one atom; `DataError` for labels or E0s that are not usable."""
+    """All but the isolated atoms; `DataError` for labels or E0s that are not usable."""
     unlabelled = len(dataset) - len(dataset.labelled())
     if unlabelled:
         raise DataError(
@@ -220,13 +221,17 @@ def _trainable(dataset: Dataset, reference_energies: Mapping[str, float]) -> Dat
     missing = [symbol for symbol in dataset.elements if symbol not in reference_energies]
     if missing:
         raise DataError(f"no reference energy was given for {', '.join(missing)}; give one per element")
-    return dataset.filter(lambda structure: len(structure) > 1)
+    return dataset.filter(_has_neighbours)
+
+
+def _has_neighbours(structure: AtomStructure) -> bool:
+    return not is_lone_atom(structure)
 
 
 def _enough(training: Dataset) -> Dataset:
     if len(training) < MIN_STRUCTURES:
         raise InsufficientDataError(
-            f"{len(training)} labelled structures of more than one atom are there for fine-tuning, at least "
+            f"{len(training)} labelled structures (isolated atoms aside) are there for fine-tuning, at least "
             f"{MIN_STRUCTURES} are needed: label more"
         )
     return training

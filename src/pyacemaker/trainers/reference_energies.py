@@ -6,11 +6,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from pyacemaker.errors import DataError, InsufficientDataError
-from pyacemaker.structures import Dataset, FloatArray, Labels
+from pyacemaker.structures import AtomStructure, Dataset, FloatArray, Labels
 from pyacemaker.units import MEV_PER_EV
 
 _RANK_TOLERANCE = 1e-6
 """Relative singular value below which a combination of elements counts as undetermined by the data."""
+
+
+_VACUUM = 8.0
+"""Å: a single atom with its images this far away is an isolated atom."""
 
 
 @dataclass(frozen=True)
@@ -40,19 +44,19 @@ def align_reference_energies(
     With the energies relative to each side's own reference atoms, r_s = (E_s − Σ_el n_sel E0_el) −
     (T_s − Σ_el n_sel T0_el), the shifts minimise Σ_s ((r_s − Σ_el n_sel δ_el) / N_s)². Where the
     compositions leave combinations of δ undetermined (one stoichiometry: all but one), the solution of least
-    norm is taken. Structures of one atom take no part: their energy is E0 by definition.
+    norm is taken. Lone atoms take no part: their energy is E0 by definition.
 
     dataset: labelled structures. teacher: its labels of the same structures. teacher_energies: its E0 in eV.
     isolated: energies in eV of the isolated atoms, computed like the labels. Raises `DataError` for an
-    element without an isolated atom, `InsufficientDataError` when no structure has two atoms.
+    element without an isolated atom, `InsufficientDataError` when all structures are lone atoms.
     """
     if len(dataset) != len(teacher):
         raise ValueError(f"{len(dataset)} structures but {len(teacher)} teacher labels")
-    several = np.array([len(structure) > 1 for structure in dataset], dtype=bool)
+    several = np.array([not is_lone_atom(structure) for structure in dataset], dtype=bool)
     if not several.any():
         raise InsufficientDataError(
-            "the levels of theory cannot be reconciled: no labelled structure has more than one atom; label "
-            "some"
+            "the levels of theory cannot be reconciled: all labelled structures are lone atoms; label "
+            "others"
         )
     missing = [symbol for symbol in dataset.elements if symbol not in isolated]
     if missing:
@@ -76,6 +80,12 @@ def align_reference_energies(
         unaligned_mev_per_atom=_rms(difference / atoms) * MEV_PER_EV,
         residual_mev_per_atom=_rms((difference - counts @ shift) / atoms) * MEV_PER_EV,
     )
+
+
+def is_lone_atom(structure: AtomStructure) -> bool:
+    """Whether it is one atom in a vacuum: no periodicity, or lattice vectors of at least `_VACUUM`."""
+    lengths = np.linalg.norm(structure.cell[structure.pbc], axis=1)
+    return len(structure) == 1 and bool(np.all(lengths >= _VACUUM))
 
 
 def _least_shift(counts: FloatArray, difference: FloatArray) -> FloatArray:
