@@ -8,11 +8,12 @@ from pyacemaker.base import plugin
 from pyacemaker.oracles.analytic import EmtOracle, LennardJonesOracle
 from pyacemaker.oracles.base import LabelLimits, Oracle
 from pyacemaker.oracles.dft import DftOracle
+from pyacemaker.oracles.mace import MaceOracle
 from pyacemaker.oracles.pyscf import PyscfOracle
 from pyacemaker.oracles.tblite import TbliteOracle
 
 BuiltinOracle = Annotated[
-    PyscfOracle | TbliteOracle | EmtOracle | LennardJonesOracle, Field(discriminator="kind")
+    PyscfOracle | TbliteOracle | EmtOracle | LennardJonesOracle | MaceOracle, Field(discriminator="kind")
 ]
 AnyOracle = Annotated[BuiltinOracle, plugin(Oracle)]
 """Any oracle of this package, or `kind: module:Class`."""
@@ -23,6 +24,7 @@ __all__ = [
     "EmtOracle",
     "LabelLimits",
     "LennardJonesOracle",
+    "MaceOracle",
     "Oracle",
     "PyscfOracle",
     "TbliteOracle",
