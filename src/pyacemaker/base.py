@@ -101,9 +101,10 @@ def plugin(base: type[Spec]) -> WrapValidator:
 
 
 def _is_plugin(cls: type[Spec]) -> bool:
-    """Whether `cls` is a strategy from outside this package."""
-    is_ours = cls.__module__.split(".")[0] == __name__.split(".")[0]
-    return not is_ours and issubclass(cls, tuple(_STRATEGIES))
+    """Whether `cls` is a strategy from outside the package of its family."""
+    families = [base for base in _STRATEGIES if issubclass(cls, base)]
+    package = cls.__module__.partition(".")[0]
+    return bool(families) and all(base.__module__.partition(".")[0] != package for base in families)
 
 
 def _plugin_kind(cls: type[Spec]) -> str:
