@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
-from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from pyacemaker.base import Spec
 from pyacemaker.selection.filters import closest_fraction, largest_force
@@ -16,7 +16,7 @@ _FLUCTUATIONS = 5.0  # standard deviations of the kinetic temperature that are n
 class MdGuards(Spec):
     """What ends a trajectory. Simulations that people trust stay well inside the defaults."""
 
-    min_distance: PositiveFloat = 0.55
+    min_distance: float = Field(default=0.55, gt=0.0, lt=1.5)
     """Smallest allowed distance of two atoms, as a fraction of the sum of their covalent radii."""
     max_force: PositiveFloat = 30.0
     """eV/Å, largest allowed force on an atom."""

@@ -158,7 +158,8 @@ class _Replica:
         if self.event is None:
             return Trajectory(Dataset(self.frames), None, self.step)
         kept = self.frames[: max(0, len(self.frames) - self.settings.guards.drop_frames)]
-        last = self.frames[-1] if self.frames else self.blank
+        start = self.blank if self.step else None  # at step 0 the start itself is the trouble
+        last = self.frames[-1] if self.frames else start
         return Trajectory(Dataset(kept), self.event, self.step, last)
 
     def _store(self) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from ase.data import covalent_radii
-from pydantic import PositiveFloat
+from pydantic import Field, PositiveFloat
 
 from pyacemaker.base import Spec
 from pyacemaker.structures import AtomStructure, Dataset, FloatArray, IntArray, Labels
@@ -36,7 +36,7 @@ class HardFilters(Spec):
     Reasons: `not finite`, `duplicate`, `too close`, `large force`, `unreasonable energy`.
     """
 
-    min_distance: PositiveFloat = 0.6
+    min_distance: float = Field(default=0.6, gt=0.0, lt=_NEAR)
     """Smallest allowed distance of two atoms, as a fraction of the sum of their covalent radii."""
     max_force: PositiveFloat | None = 30.0
     """eV/Å, largest allowed force on an atom, where labels are given."""
