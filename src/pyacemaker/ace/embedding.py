@@ -45,7 +45,7 @@ def embed_point(kind: int, rho: float, exponent: float) -> tuple[float, float]:
         value, slope = _shifted_scaled(size, exponent)
     else:
         value, slope = _plain(size, exponent)
-    return math.copysign(value, rho), slope
+    return value * np.sign(rho), slope
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
