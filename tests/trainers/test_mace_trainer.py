@@ -25,7 +25,7 @@ from pyacemaker.errors import (
     UnsupportedElementError,
 )
 from pyacemaker.potentials.mace import MacePotential
-from pyacemaker.potentials.mace_model import quiet_mace
+from pyacemaker.potentials.mace_model import load_model, quiet_mace, save_model
 from pyacemaker.structures import Dataset, Labels
 from pyacemaker.structures.formats import read_structures
 from pyacemaker.trainers.base import TrainedPotential
@@ -234,9 +234,9 @@ def test_a_time_limit_ends_the_process(molecules, energies, tmp_path) -> None:
 
 
 def test_a_failed_process_shows_the_end_of_its_log(tmp_path) -> None:
-    run = MaceRun(tmp_path, ["--no_such_option=1"], epochs=1, seed=1)
-    with pytest.raises(TrainingError, match=r"exit code 2(?s:.*)unrecognized arguments: --no_such_option=1"):
-        run.execute()
+    (tmp_path / "mace.py").write_text("raise SystemExit('MACE is broken today')")  # found before the real one
+    with pytest.raises(TrainingError, match=r"exit code 1 and no model(?s:.*)MACE is broken today"):
+        MaceRun(tmp_path, [], epochs=1, seed=1).execute()
 
 
 def test_a_killed_parent_takes_the_training_along(tmp_path) -> None:
@@ -340,6 +340,48 @@ def test_held_out_structures_are_not_trained_on(molecules) -> None:
     assert trainer._split(molecules[5:], None, 1)[1].ids == held_out.ids
     assert trainer._split(molecules[5:], molecules, 1)[1].ids == molecules[5:].ids
     assert len(MaceTrainer()._split(molecules[5:], None, 1)[1]) == 0
+
+
+@pytest.mark.slow
+def test_one_head_of_several_is_tuned(crystals, tmp_path) -> None:
+    """The trainer itself checks that MACE starts from the errors of the head that was asked for."""
+    path = tmp_path / "two_heads.model"
+    save_model(two_headed_model(CUAL), path)
+    potential = MacePotential(path, head="pt_head")
+    errors = []
+    for seed, head in enumerate(("pt_head", "Default")):
+        result = MaceTrainer(epochs=1, lr=1e-6).train(
+            potential.label(crystals),
+            foundation=path,
+            head=head,
+            reference_energies=potential.reference_energies,
+            out=tmp_path / f"{head}.model",
+            seed=seed,
+            workdir=tmp_path / head,
+        )
+        errors.append(result.facts["errors_before"]["energy_rmse_mev_per_atom"])
+        assert MacePotential(result.path).head == "Default"
+    assert errors[0] < 1e-6 < 1 < errors[1]
+
+
+def two_headed_model(like: Path) -> torch.nn.Module:
+    """A model of random weights with the shape of `like` and the heads pt_head and Default."""
+    with quiet_mace():
+        from mace import modules  # before e3nn
+        from e3nn import o3  # isort: skip
+        from mace.tools.scripts_utils import extract_config_mace_model
+
+        config = extract_config_mace_model(load_model(like))
+        config |= {
+            "atomic_energies": np.array([[1.0, 2.0], [3.0, 4.0]]),
+            "atomic_inter_scale": [1.0, 1.0],
+            "atomic_inter_shift": [0.0, 0.5],
+            "heads": ["pt_head", "Default"],
+            "MLP_irreps": o3.Irreps("4x0e"),
+        }
+        config.pop("readout_cls", None)
+        torch.manual_seed(0)
+        return modules.ScaleShiftMACE(**config)
 
 
 @pytest.mark.slow

@@ -68,6 +68,8 @@ class FoundationSettings(Spec):
     """A model file (relative to the config file), or a published name: `mace-mp-0`, `medium-mpa-0`, …"""
     sha256: Annotated[str, Field(pattern=r"^[0-9a-fA-F]{64}$")] | None = None
     """SHA-256 of the file you trust: a model file is a pickle, and loading one executes it."""
+    head: str | None = None
+    """Which head of a multi-head model; None = the one called Default, else the last."""
     device: str = "cpu"
     """The torch device: cpu, cuda, cuda:1, …"""
     dtype: Precision = "float64"
@@ -92,15 +94,19 @@ class FoundationSettings(Spec):
 
     def load(self, base_dir: Path = Path()) -> MacePotential:
         """`resolve`, then the model as a potential."""
-        return self.tuned(self.resolve(base_dir))
+        return self._potential(self.resolve(base_dir), self.head)
 
     def tuned(self, path: Path) -> MacePotential:
-        """A model fine-tuned from this one, on the same device and in the same precision."""
+        """A model fine-tuned from this one (it has one head), on the same device, in the same precision."""
+        return self._potential(path, None)
+
+    def _potential(self, path: Path, head: str | None) -> MacePotential:
         return MacePotential(
             path,
             device=self.device,
             dtype=self.dtype,
             max_atoms_per_batch=self.max_atoms_per_batch,
+            head=head,
         )
 
     def _checked(self, path: Path) -> Path:

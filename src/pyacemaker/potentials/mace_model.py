@@ -119,6 +119,8 @@ def load_model(path: Path, device: str = "cpu", dtype: Precision = "float64") ->
     check_model_file(path)
     try:
         with quiet_mace():
+            import mace  # noqa: F401 - before e3nn, which cannot be imported without what this sets
+
             model = torch.load(path, map_location="cpu", weights_only=False)
     except _UNPICKLING_ERRORS as error:
         raise FoundationModelError(

@@ -79,17 +79,19 @@ class MaceTrainer(Spec):
         out: Path,
         seed: int,
         workdir: Path,
+        head: str | None = None,
         validation: Dataset | None = None,
         progress: Progress | None = None,
     ) -> TrainedPotential:
         """Fine-tune `foundation` on the labels of `dataset` and write the model file `out`.
 
         reference_energies: E0 in eV of every element of the dataset (see `align_reference_energies`); the
-        saved model has exactly these. Isolated atoms are left out: their energy is E0. workdir: a
-        directory `mace` below it is emptied and used. validation: labelled structures on which the best epoch
-        is chosen; without them and with `validation_fraction` = 0 the training set itself serves, which with
-        the decaying learning rate and averaged weights amounts to the last epoch. progress: called after each
-        evaluated epoch. The model covers the elements of the dataset only.
+        saved model has exactly these. Isolated atoms are left out: their energy is E0. workdir: a directory
+        `mace` below it is emptied and used. head: of a multi-head foundation, None as in `MacePotential`.
+        validation: labelled structures on which the best epoch is chosen; without them and with
+        `validation_fraction` = 0 the training set itself serves, which with the decaying learning rate and
+        averaged weights amounts to the last epoch. progress: called after each epoch. The model has one head
+        and covers the elements of the dataset only.
 
         The same input and seed on one CPU thread give the same weights, bit by bit. Nothing is left at `out`
         unless everything held. Raises `InsufficientDataError` for fewer than 4 structures, `DataError` for
@@ -100,7 +102,7 @@ class MaceTrainer(Spec):
         judged = held_out if len(held_out) else training
         directory = _emptied(workdir / "mace")
         energies = {symbol: float(reference_energies[symbol]) for symbol in dataset.elements}
-        start = self._aligned_foundation(foundation, energies, directory)
+        start = self._aligned_foundation(foundation, head, energies, directory)
         before = _accuracy(start, judged)
         run = self._prepare(directory, training, judged, start, seed)
         model, history = run.execute(progress)
@@ -127,14 +129,14 @@ class MaceTrainer(Spec):
         return _enough(dataset[np.sort(order[held_out:])]), dataset[np.sort(order[:held_out])]
 
     def _aligned_foundation(
-        self, foundation: Path, reference_energies: Mapping[str, float], directory: Path
+        self, foundation: Path, head: str | None, reference_energies: Mapping[str, float], directory: Path
     ) -> MacePotential:
         """A copy of the foundation with the E0s asked for, in the precision of the training.
 
         MACE discards E0s given on its command line when the foundation has as many, and cannot convert a
         foundation between precisions; `--E0s=foundation` with such a copy does neither.
         """
-        original = MacePotential(foundation, device=self.device, dtype=self.dtype)
+        original = MacePotential(foundation, device=self.device, dtype=self.dtype, head=head)
         return original.with_reference_energies(directory / "foundation.model", reference_energies)
 
     def _prepare(
