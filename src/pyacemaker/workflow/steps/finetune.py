@@ -16,6 +16,7 @@ def finetune(context: StepContext) -> None:
     trained = context.config.finetune.train(
         read_structures(labelled / "train.extxyz"),
         foundation=context.config.foundation.resolve(),
+        head=context.config.foundation.head,
         reference_energies=reference["energies"],
         out=context.directory / "teacher.model",
         seed=context.seed % 2**31,
