@@ -75,9 +75,22 @@ def test_a_tag_of_identical_structures_still_fills_its_places(pool, caplog):
     structures, features, uncertainty = pool
     same = features.copy()
     same[22:122] = 0.0
-    chosen = select((structures, same, uncertainty), 40)
+    chosen = select((structures, same, uncertainty), 40, selector=ActiveSetSelector(quota="share"))
     assert len(set(chosen.indices)) == 40
+    assert structures[chosen.indices].tag_counts()["md300"] == pytest.approx(38 * 100 / 188, abs=1)
     assert "differ in their features" in caplog.text
+
+
+def test_coverage_follows_the_features_and_still_leaves_no_tag_out():
+    structures, features, uncertainty = pool_of(
+        {"wide": 40, "narrow": 400, "tiny": 2}, np.random.default_rng(4)
+    )
+    features[40:] = 0.05 * features[40:]
+    pool = structures, features, uncertainty
+    covering = structures[select(pool, 30, anchors=()).indices].tag_counts()
+    by_share = structures[select(pool, 30, (), ActiveSetSelector(quota="share")).indices].tag_counts()
+    assert covering["wide"] > 2 * by_share["wide"]
+    assert covering["tiny"] == by_share["tiny"] == 1
 
 
 def test_any_selector_and_any_quota_fit_in(pool):

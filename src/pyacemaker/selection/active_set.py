@@ -1,11 +1,11 @@
 """The active set: which structures get a DFT label, and the frozen test set.
 
-Anchors, then DIRECT over the more uncertain part of every tag. Never the n most uncertain: that picks
+Anchors, then DIRECT over the more uncertain part of the tags. Never the n most uncertain: that picks
 broken geometries and their neighbours, and loses to random selection.
 """
 
 import logging
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -42,14 +42,15 @@ class ActiveSet:
 
 
 class ActiveSetSelector(Spec):
-    """Anchors + a selector over each tag's more uncertain part, with a quota for every tag."""
+    """Anchors + a selector over each tag's more uncertain part, with every tag represented."""
 
     drop_certain_fraction: float = Field(default=0.5, ge=0.0, lt=1.0)
     """Share of each tag's candidates, the least uncertain, that is left out (more than half is unwise)."""
-    quota: Literal["share", "sqrt", "equal"] = "sqrt"
-    """How the places are divided among the tags: by their size, its square root, or equally."""
+    quota: Literal["coverage", "share", "sqrt", "equal"] = "coverage"
+    """Coverage: the selector sees all tags together, and every tag it leaves out gets one place. Otherwise it
+    works inside each tag, whose places follow its size, the square root of it, or are equal."""
     selector: Annotated[_Selector, plugin(Selector)] = DirectSelector()
-    """What picks inside a tag."""
+    """What picks."""
 
     def select(
         self,
@@ -70,7 +71,9 @@ class ActiveSetSelector(Spec):
         if n < len(fixed):
             raise ConfigError(f"the active set has {n} places but {len(fixed)} anchors: raise its size")
         groups = _candidates(pool, {*fixed, *(int(index) for index in exclude)})
-        chosen = self._select_by_tag(groups, features, uncertainty, n - len(fixed), rng)
+        _require(n - len(fixed), sum(len(members) for members in groups.values()))
+        by_quota = self._cover if self.quota == "coverage" else self._divide
+        chosen = by_quota(groups, features, uncertainty, n - len(fixed), rng) if n > len(fixed) else []
         chosen.sort(key=lambda index: (-uncertainty[index], index))
         reasons = ["anchor" for _ in fixed] + [
             f"{_kind(self.selector)} in {pool[index].tag}, uncertainty {uncertainty[index]:.4g}"
@@ -80,7 +83,7 @@ class ActiveSetSelector(Spec):
             log.info("active set: structure %d (%s): %s", index, pool[index].id, reason)
         return ActiveSet(np.array(fixed + chosen, dtype=np.int64), tuple(reasons))
 
-    def _select_by_tag(
+    def _cover(
         self,
         groups: Mapping[str, IntArray],
         features: FloatArray,
@@ -88,16 +91,43 @@ class ActiveSetSelector(Spec):
         n: int,
         rng: np.random.Generator,
     ) -> list[int]:
+        """One selection from all tags; a tag without a place takes over that of the most certain structure
+        of the tag with the most."""
+        everything = np.sort(np.concatenate(list(groups.values())))
+        doubtful = np.sort(
+            np.concatenate([self._doubtful(group, uncertainty, 1) for group in groups.values()])
+        )
+        if len(doubtful) < n:
+            doubtful = self._doubtful(everything, uncertainty, n)
+        tag_of = {int(index): tag for tag, members in groups.items() for index in members}
+        chosen = self._pick(doubtful, everything, features, n, rng)
+        for tag in [tag for tag in groups if tag not in {tag_of[index] for index in chosen}]:
+            counts = Counter(tag_of[index] for index in chosen)
+            largest, most = counts.most_common(1)[0]
+            if most == 1:
+                break
+            given_up = [index for index in chosen if tag_of[index] == largest]
+            chosen.remove(min(given_up, key=lambda index: (uncertainty[index], index)))
+            chosen += self._pick(self._doubtful(groups[tag], uncertainty, 1), groups[tag], features, 1, rng)
+        return chosen
+
+    def _divide(
+        self,
+        groups: Mapping[str, IntArray],
+        features: FloatArray,
+        uncertainty: FloatArray,
+        n: int,
+        rng: np.random.Generator,
+    ) -> list[int]:
+        """A selection inside each tag."""
         sizes = {tag: len(members) for tag, members in groups.items()}
-        _require(n, sum(sizes.values()))
         mean = {tag: float(np.mean(uncertainty[members])) for tag, members in groups.items()}
         places = quotas(sizes, n, _EXPONENTS[self.quota], mean)
         chosen: list[int] = []
         for tag, members in groups.items():
-            if not places[tag]:
-                continue
-            doubtful = self._doubtful(members, uncertainty, places[tag])
-            chosen.extend(self._pick(doubtful, members, features, places[tag], rng))
+            if places[tag]:
+                doubtful = self._doubtful(members, uncertainty, places[tag])
+                chosen.extend(self._pick(doubtful, members, features, places[tag], rng))
         return chosen
 
     def _doubtful(self, members: IntArray, uncertainty: FloatArray, places: int) -> IntArray:
@@ -115,7 +145,7 @@ class ActiveSetSelector(Spec):
                 return [int(i) for i in candidates[self.selector.select(features[candidates], n, rng)]]
             except InsufficientDataError as error:
                 log.warning("active set: %s", error)
-        return [int(i) for i in RandomSelector().select(features[members], n, rng)]
+        return [int(i) for i in members[RandomSelector().select(features[members], n, rng)]]
 
 
 def spread_over_tags(
