@@ -29,7 +29,7 @@ from pyacemaker.potentials.mace_model import load_model, quiet_mace, save_model
 from pyacemaker.structures import Dataset, Labels
 from pyacemaker.structures.formats import read_structures
 from pyacemaker.trainers.base import TrainedPotential
-from pyacemaker.trainers.mace import MaceTrainer, even_batch_size
+from pyacemaker.trainers.mace import MaceTrainer, _check_labels, even_batch_size
 from pyacemaker.trainers.mace_run import MaceRun, write_training_file
 
 DATA = Path(__file__).parents[1] / "data"
@@ -65,6 +65,7 @@ def trained(molecules, energies, tmp_path_factory) -> tuple[TrainedPotential, Pa
     ruins.mkdir(parents=True)
     (ruins / "tuned_run-3_train.txt").write_text('{"mode": "eval", "epoch": 0, "loss": NaN}\n')
     seen: list = []
+    here = Path.cwd()
     result = QUICK.train(
         molecules[1:23],
         foundation=SN2,
@@ -74,6 +75,7 @@ def trained(molecules, energies, tmp_path_factory) -> tuple[TrainedPotential, Pa
         workdir=workdir,
         progress=lambda *arguments: seen.append(arguments),
     )
+    assert Path.cwd() == here
     return result, workdir, seen
 
 
@@ -126,7 +128,6 @@ def test_all_labels_and_only_the_settings_meant_are_used(trained) -> None:
 def test_this_process_is_as_it_was(trained) -> None:
     assert torch.get_default_dtype() == torch.float32
     assert logging.root.manager.disable == 0
-    assert Path.cwd() == Path(os.environ["PWD"])
 
 
 def test_the_same_seed_gives_the_same_bits(trained, molecules, energies, tmp_path) -> None:
@@ -204,8 +205,23 @@ def test_the_training_file_says_what_the_labels_say(crystals, molecules, tmp_pat
             assert graph.stress_weight.item() == 1
 
 
+def test_labels_that_mace_did_not_read_are_noticed(molecules, tmp_path) -> None:
+    run = MaceRun(tmp_path, [], epochs=1, seed=1)
+    with pytest.raises(FileNotFoundError):
+        run.labels_read()
+    log = "INFO: Training set 1/1 [energy: 9]\nINFO: Total Training set [energy: 3, stress: 0, forces: 2]\n"
+    (tmp_path / "train.log").write_text(log)
+    assert run.labels_read() == {"energy": 3, "stress": 0, "forces": 2}
+    with pytest.raises(TrainingError, match=r"read .*'forces': 2.*expected .*'forces': 3"):
+        _check_labels(run, molecules[5:8])
+    (tmp_path / "train.log").write_text("nothing of the kind\n")
+    with pytest.raises(TrainingError, match="an unknown number"):
+        _check_labels(run, molecules[5:8])
+
+
 def test_a_huge_learning_rate_is_a_divergence_and_leaves_nothing(molecules, energies, tmp_path) -> None:
     out = tmp_path / "tuned.model"
+    out.write_text("from an earlier run")
     with pytest.raises(TrainingDivergenceError, match="lower lr"):
         MaceTrainer(epochs=3, lr=30.0, batch_size=2).train(
             molecules[5:15],

@@ -4,6 +4,7 @@ import json
 import logging
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -26,6 +27,8 @@ Progress = Callable[[int, int, dict[str, float]], None]
 RUN_NAME = "tuned"
 _POLL_SECONDS = 0.2
 _LOG_TAIL_LINES = 15
+_LABELS_READ = re.compile(r"Total Training set \[(.*)\]")
+_COUNT = re.compile(r"(\w+): (\d+)")
 logger = logging.getLogger(__name__)
 
 
@@ -110,6 +113,15 @@ class MaceRun:
             finally:
                 _end(process)
         return self._finished_model(process.returncode, history), history
+
+    def labels_read(self) -> dict[str, int]:
+        """How many structures of the training set had each label (`energy`, `forces`, …), as MACE says.
+
+        Empty where its log does not say so.
+        """
+        found = _LABELS_READ.search(self._log_path.read_text(encoding="utf-8", errors="replace"))
+        pairs = _COUNT.findall(found.group(1)) if found else []
+        return {name: int(count) for name, count in pairs}
 
     @property
     def _log_path(self) -> Path:
