@@ -80,7 +80,7 @@ class ActiveSetSelector(Spec):
             for index in chosen
         ]
         for index, reason in zip(fixed + chosen, reasons, strict=True):
-            log.info("active set: structure %d (%s): %s", index, pool[index].id, reason)
+            log.debug("active set: structure %d (%s): %s", index, pool[index].id, reason)
         return ActiveSet(np.array(fixed + chosen, dtype=np.int64), tuple(reasons))
 
     def _cover(

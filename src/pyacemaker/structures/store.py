@@ -99,6 +99,9 @@ class LabelStore:
     def __init__(self, directory: Path) -> None:
         self.directory = Path(directory)
 
+    def __len__(self) -> int:
+        return sum(1 for _ in self.directory.glob("results/*/[0-9a-f]*.json"))
+
     def path(self, key: str) -> Path:
         """Where the record of `key` is or would be."""
         return self.directory / "results" / key[:2] / f"{key}.json"

@@ -44,7 +44,6 @@ def select_and_label(context: StepContext) -> None:
         progress=_labelling_progress(context, "isolated atoms"),
     )
     test, used = _label_test(pool, order, context)
-    free = np.setdiff1d(np.arange(len(pool)), used)
     active = settings.active_set.select(
         pool, features, uncertainty, anchors=anchors, n=settings.n_train, rng=context.rng, exclude=used
     )
@@ -54,7 +53,6 @@ def select_and_label(context: StepContext) -> None:
             f"only {len(train)} of {len(active.indices)} DFT labels succeeded, fewer than label.min_train = "
             f"{settings.min_train}: see {context.ledger.path}, mend the DFT settings or ask for more labels"
         )
-    log.info("%d structures were free for the active set of %d", len(free), len(active.indices))
     write_structures(context.directory / "test.extxyz", test)
     write_structures(context.directory / "train.extxyz", train)
     _write_reference(context, foundation, train, atoms)
