@@ -127,7 +127,7 @@ class PyscfOracle(DftOracle):
             return ConfigError(f"basis {self.basis!r} is not known to PySCF: choose another (def2-SVPD, …)")
         elements = ", ".join(sorted(set(structure.symbols)))
         return UnsupportedElementError(
-            f"basis {self.basis!r} does not cover all of {elements} (structure {structure.id}): choose another "
+            f"basis {self.basis!r} does not cover all of {elements} (structure {structure.id}): choose one "
             "that does, such as def2-SVPD"
         )
 
@@ -180,7 +180,7 @@ class PyscfOracle(DftOracle):
         return field
 
     def _stable(self, field: Any) -> Any:
-        """`field`, or the lower solution its instabilities lead to; `ConvergenceError` when that has no end."""
+        """`field`, or the lower solution its instabilities lead to; `ConvergenceError` if that has no end."""
         for _ in range(3):
             orbitals, _, stable, _ = field.stability(return_status=True)
             if stable:

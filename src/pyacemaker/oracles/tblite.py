@@ -16,10 +16,11 @@ if TYPE_CHECKING:
 
 
 class TbliteOracle(Oracle):
-    """GFN1-xTB or GFN2-xTB (Grimme, Bannwarth, Shushkov 2017; Bannwarth, Ehlert, Grimme 2019), molecules only.
+    """GFN1-xTB or GFN2-xTB of one molecule.
 
-    The energy is the electronic free energy at `electronic_temperature`, consistent with the forces. Every
-    calculation starts afresh. Periodic cells are refused: tblite's are not size-consistent.
+    Grimme, Bannwarth, Shushkov, J. Chem. Theory Comput. 13, 1989 (2017); Bannwarth, Ehlert, Grimme, ibid. 15,
+    1652 (2019). The energy is the electronic free energy at `electronic_temperature`, consistent with the
+    forces. Every calculation starts afresh. Periodic cells are refused: tblite's are not size-consistent.
     """
 
     kind: Literal["tblite"] = "tblite"

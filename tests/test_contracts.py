@@ -1,0 +1,163 @@
+"""Every oracle and every selector keeps its contract."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase.build import bulk, molecule
+
+from pyacemaker.oracles import (
+    EmtOracle,
+    LennardJonesOracle,
+    MaceOracle,
+    Oracle,
+    PyscfOracle,
+    TbliteOracle,
+)
+from pyacemaker.selection import DirectSelector, MaxvolSelector, RandomSelector
+from pyacemaker.structures import AtomStructure
+from pyacemaker.testing import OracleContract, SelectorContract
+
+FOUNDATION = Path(__file__).parent / "data" / "sn2_foundation.model"
+
+
+def rattled(atoms, amplitude, **fields):
+    atoms.rattle(amplitude, seed=5)
+    return AtomStructure.from_atoms(atoms, **fields)
+
+
+class TestPyscfHartreeFock(OracleContract):
+    gradient_tolerance = 1e-4
+    invariance_tolerance = 1e-5
+
+    @pytest.fixture
+    def oracle(self) -> Oracle:
+        return PyscfOracle(xc="HF", basis="STO-3G", conv_tol=1e-11)
+
+    @pytest.fixture
+    def changed_oracle(self) -> Oracle:
+        return PyscfOracle(xc="HF", basis="3-21G", conv_tol=1e-11)
+
+    @pytest.fixture
+    def structure(self) -> AtomStructure:
+        return rattled(molecule("H2O"), 0.1)
+
+
+class TestPyscfOpenShellDft(OracleContract):
+    invariance_tolerance = 2e-3  # the integration grid does not turn with the molecule
+
+    @pytest.fixture
+    def oracle(self) -> Oracle:
+        return PyscfOracle(xc="PBE", basis="STO-3G", conv_tol=1e-11)
+
+    @pytest.fixture
+    def changed_oracle(self) -> Oracle:
+        return PyscfOracle(xc="PBE0", basis="STO-3G", conv_tol=1e-11)
+
+    @pytest.fixture
+    def structure(self) -> AtomStructure:
+        return rattled(molecule("NH2"), 0.05)
+
+
+class TestTblite(OracleContract):
+    invariance_tolerance = 1e-5
+
+    @pytest.fixture
+    def oracle(self) -> Oracle:
+        return TbliteOracle(accuracy=0.001)
+
+    @pytest.fixture
+    def changed_oracle(self) -> Oracle:
+        return TbliteOracle(accuracy=0.001, method="GFN1-xTB")
+
+    @pytest.fixture
+    def structure(self) -> AtomStructure:
+        return rattled(molecule("CH3Cl"), 0.1)
+
+
+class TestTbliteRadical(TestTblite):
+    @pytest.fixture
+    def structure(self) -> AtomStructure:
+        return rattled(molecule("CH3"), 0.1)
+
+
+class TestEmtCrystal(OracleContract):
+    gradient_tolerance = 1e-3  # the interaction ends with a small step
+
+    @pytest.fixture
+    def oracle(self) -> Oracle:
+        return EmtOracle()
+
+    @pytest.fixture
+    def changed_oracle(self) -> Oracle:
+        return EmtOracle(asap_cutoff=True)
+
+    @pytest.fixture
+    def structure(self) -> AtomStructure:
+        return rattled(bulk("Cu", cubic=True), 0.1)
+
+
+class TestLennardJonesCrystal(OracleContract):
+    @pytest.fixture
+    def oracle(self) -> Oracle:
+        return LennardJonesOracle()
+
+    @pytest.fixture
+    def changed_oracle(self) -> Oracle:
+        return LennardJonesOracle(epsilon=0.02)
+
+    @pytest.fixture
+    def structure(self) -> AtomStructure:
+        return rattled(bulk("Ar", "fcc", a=5.3), 0.0).replace(
+            positions=np.array([[0.0, 0.0, 0.0], [2.5, 2.9, 2.6]]),
+            numbers=np.array([18, 18]),
+            cell=np.array([[5.3, 0.0, 0.0], [0.3, 5.4, 0.0], [-0.2, 0.4, 5.1]]),
+        )
+
+
+class TestLennardJonesCluster(TestLennardJonesCrystal):
+    @pytest.fixture
+    def structure(self) -> AtomStructure:
+        positions = np.array([[0.0, 0.0, 0.0], [3.7, 0.2, 0.0], [1.7, 3.4, 0.3]])
+        return AtomStructure(np.array([18, 18, 18]), positions)
+
+
+class TestMace(OracleContract):
+    gradient_tolerance = 2e-3
+    invariance_tolerance = 1e-4
+
+    @pytest.fixture
+    def oracle(self) -> Oracle:
+        return MaceOracle(model=str(FOUNDATION))
+
+    @pytest.fixture
+    def changed_oracle(self, tmp_path) -> Oracle:
+        other = tmp_path / "other.model"
+        other.write_bytes(FOUNDATION.read_bytes() + b"\0")
+        return MaceOracle(model=str(other))
+
+    @pytest.fixture
+    def structure(self) -> AtomStructure:
+        return rattled(molecule("CH3Cl"), 0.1)
+
+
+class TestDirect(SelectorContract):
+    order_independent = True
+
+    @pytest.fixture
+    def selector(self):
+        return DirectSelector()
+
+
+class TestMaxvol(SelectorContract):
+    order_independent = True
+
+    @pytest.fixture
+    def selector(self):
+        return MaxvolSelector()
+
+
+class TestRandom(SelectorContract):
+    @pytest.fixture
+    def selector(self):
+        return RandomSelector()
