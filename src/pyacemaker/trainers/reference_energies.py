@@ -55,8 +55,7 @@ def align_reference_energies(
     several = np.array([not is_lone_atom(structure) for structure in dataset], dtype=bool)
     if not several.any():
         raise InsufficientDataError(
-            "the levels of theory cannot be reconciled: all labelled structures are lone atoms; label "
-            "others"
+            "the levels of theory cannot be reconciled: all labelled structures are lone atoms; label others"
         )
     missing = [symbol for symbol in dataset.elements if symbol not in isolated]
     if missing:
