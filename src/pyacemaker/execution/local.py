@@ -104,7 +104,10 @@ class LocalExecutor(Executor):
             message = f"the calculation was stopped after {lost:g} s: raise timeout_s, or drop the structure"
             return Outcome(task.key, error=OracleTimeoutError(message), lost_seconds=lost)
         if not isinstance(error, ProcessExpired):
-            raise error
+            message = (
+                f"the pool of workers broke down ({error}): start the run again, it goes on where it was"
+            )
+            raise OracleCrashError(message) from error
         if task.attempts <= self.retries:
             return None
         message = f"the calculation's process died {task.attempts} times ({_death(error.exitcode)})"

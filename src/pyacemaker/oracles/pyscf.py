@@ -1,5 +1,6 @@
 """Density-functional theory and Hartree-Fock for molecules, with PySCF."""
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -86,7 +87,7 @@ class PyscfOracle(DftOracle):
         """
         refuse_periodic(structure, "pyscf")
         minimiser = (self.minimiser, *self.retries)[rung]
-        with _threads(self.threads):
+        with _session(self.threads):
             field = self._converged(self._molecule(structure), minimiser)
             if rung > 0 or len(structure) == 1:
                 field = self._stable(field)
@@ -209,13 +210,15 @@ def _atomic_number(symbol: str) -> int:
 
 
 @contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """PySCF uses `count` threads inside."""
+def _session(threads: int) -> Iterator[None]:
+    """PySCF uses this many threads inside, and keeps its advice on other packages to itself."""
     from pyscf import lib
 
     before = lib.num_threads()
-    lib.num_threads(count)
+    lib.num_threads(threads)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            yield
     finally:
         lib.num_threads(before)

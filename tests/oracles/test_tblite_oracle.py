@@ -1,0 +1,63 @@
+from pathlib import Path
+
+import ase.io
+import numpy as np
+import pytest
+from ase.build import bulk, molecule
+
+from pyacemaker.errors import ConvergenceError, OracleError
+from pyacemaker.oracles import TbliteOracle
+from pyacemaker.structures import AtomStructure
+
+SN2 = Path(__file__).parents[1] / "data" / "sn2_small.xyz"
+
+
+def oxygen(multiplicity):
+    return AtomStructure.from_atoms(molecule("O2"), multiplicity=multiplicity)
+
+
+def test_labels_made_elsewhere():
+    """GFN2-xTB labels of X⁻ + CH₃Y that another program wrote."""
+    molecules = [atoms for atoms in ase.io.read(SN2, ":") if len(atoms) > 1]
+    for atoms in molecules[::8]:
+        labels = TbliteOracle().label(AtomStructure.from_atoms(atoms))
+        assert labels.energy == pytest.approx(atoms.info["REF_energy"], abs=1e-4)
+        assert np.abs(labels.forces - atoms.arrays["REF_forces"]).max() < 1e-3
+
+
+def test_methods_differ():
+    water = AtomStructure.from_atoms(molecule("H2O"))
+    first, second = (TbliteOracle(method=f"GFN{n}-xTB").label(water).energy for n in (1, 2))
+    assert second / 27.211386 == pytest.approx(-5.07, abs=0.01)
+    assert abs(first - second) > 1.0
+
+
+def test_multiplicity_counts_and_defaults_to_the_lowest():
+    singlet, triplet, default = (TbliteOracle().label(oxygen(m)).energy for m in (1, 3, None))
+    assert default == singlet
+    assert abs(triplet - singlet) > 0.01
+    radical = AtomStructure.from_atoms(molecule("OH"))
+    doublet = radical.replace(multiplicity=2)
+    assert TbliteOracle().label(radical).energy == TbliteOracle().label(doublet).energy
+
+
+def test_periodic_is_refused():
+    with pytest.raises(OracleError, match="molecules only"):
+        TbliteOracle().label(AtomStructure.from_atoms(bulk("Cu")))
+
+
+def test_not_converged_is_typed():
+    with pytest.raises(ConvergenceError, match="GFN2-xTB failed"):
+        TbliteOracle(max_iterations=1).label(oxygen(3))
+
+
+def test_unknown_element_is_typed():
+    with pytest.raises(OracleError, match="refuses it"):
+        TbliteOracle().label(AtomStructure(np.array([118]), np.zeros((1, 3))))
+
+
+def test_quiet(capfd):
+    TbliteOracle().label(oxygen(3))
+    with pytest.raises(ConvergenceError):
+        TbliteOracle(max_iterations=1).label(oxygen(3))
+    assert capfd.readouterr() == ("", "")

@@ -1,0 +1,282 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import slow_oracle
+from pydantic import TypeAdapter
+from slow_oracle import SlowOracle, clusters
+
+from pyacemaker.errors import TooManyFailuresError, UnsupportedElementError
+from pyacemaker.execution import Executor, InlineExecutor, LocalExecutor, Outcome
+from pyacemaker.oracles import AnyOracle, EmtOracle, LabelLimits, LennardJonesOracle, TbliteOracle
+from pyacemaker.structures import AtomStructure, Dataset
+from pyacemaker.structures.store import LabelStore, Ledger
+from pyacemaker.workflow.labelling import isolated_atom_energies, label_structures
+
+INLINE = InlineExecutor()
+LENIENT = LabelLimits(max_failed_fraction=0.5)
+
+
+class BackwardsExecutor(Executor):
+    """Everything in this process, last item first."""
+
+    def map_unordered(self, function, items):
+        for key, item in reversed(list(items)):
+            yield Outcome(key, function(item))
+
+
+@pytest.fixture
+def slow(tmp_path):
+    def make(**settings):
+        return SlowOracle(diary=str(tmp_path / "diary"), **{"limits": LENIENT, **settings})
+
+    return make
+
+
+@pytest.fixture
+def label(tmp_path):
+    """Label with the store and the ledger of `tmp_path`."""
+
+    def run(structures, oracle, executor=INLINE, reason="test", **options):
+        ledger = Ledger(tmp_path / "ledger.csv")
+        return label_structures(
+            structures, oracle, executor, LabelStore(tmp_path), ledger, reason=reason, **options
+        )
+
+    return run
+
+
+def diary(directory: Path) -> list[tuple[int, str]]:
+    lines = (directory / "diary").read_text().splitlines()
+    return [(int(pid), identifier) for pid, identifier in map(str.split, lines)]
+
+
+def rows(directory: Path):
+    return Ledger(directory / "ledger.csv").rows
+
+
+class TestLabelStructures:
+    def test_labels_are_the_oracles_own_in_the_order_of_the_request(self, label, tmp_path):
+        structures, oracle = clusters(5), LennardJonesOracle(epsilon=1.0)
+        found = label(structures, oracle, LocalExecutor(workers=2))
+        assert found.dataset.ids == structures.ids
+        assert (found.failures, found.reused) == ([], 0)
+        for structure in found.dataset:
+            expected = oracle.label(structure)
+            assert structure.source == oracle.version()
+            assert structure.labels.energy == expected.energy
+            assert np.array_equal(structure.labels.forces, expected.forces)
+        assert [row.reason for row in rows(tmp_path)] == ["test"] * 5
+        assert {row.tag for row in rows(tmp_path)} == set(structures.tag_counts())
+
+    def test_the_answer_does_not_depend_on_who_finishes_first(self, tmp_path, slow):
+        answers = []
+        for name, executor in (("a", InlineExecutor()), ("b", BackwardsExecutor())):
+            store, ledger = LabelStore(tmp_path / name), Ledger(tmp_path / f"{name}.csv")
+            oracle = slow(unconverged=("c1", "c3"))
+            answers.append(label_structures(clusters(6), oracle, executor, store, ledger, reason="test"))
+        first, second = answers
+        assert first.dataset.ids == second.dataset.ids
+        assert [f.structure.id for f in first.failures] == [f.structure.id for f in second.failures]
+        assert [s.labels.energy for s in first.dataset] == [s.labels.energy for s in second.dataset]
+
+    def test_nothing_is_computed_twice(self, label, slow, tmp_path):
+        oracle = slow(unconverged=("c2",))
+        first = label(clusters(4), oracle)
+        second = label(clusters(6), oracle)
+        assert (first.reused, second.reused) == (0, 4)
+        assert len(diary(tmp_path)) == 6
+        assert len(rows(tmp_path)) == 6
+        assert [f.outcome for f in second.failures] == ["ConvergenceError"]
+        assert first.dataset.labels[0].energy == second.dataset.labels[0].energy
+
+    def test_the_same_structure_twice_is_computed_once(self, label, slow, tmp_path):
+        structures = clusters(2) + clusters(2)
+        found = label(structures, slow())
+        assert found.dataset.ids == structures.ids
+        assert len(diary(tmp_path)) == 2
+
+    def test_other_settings_other_labels(self, label):
+        label(clusters(2), LennardJonesOracle())
+        again = label(clusters(2), LennardJonesOracle(epsilon=1.0))
+        assert again.reused == 0
+
+    def test_a_stored_label_missing_in_the_ledger_is_entered(self, label, slow, tmp_path):
+        label(clusters(3), slow())
+        lines = (tmp_path / "ledger.csv").read_text().splitlines(keepends=True)
+        (tmp_path / "ledger.csv").write_text("".join(lines[:2]))
+        label(clusters(3), slow())
+        assert len(diary(tmp_path)) == 3
+        assert [row.reused for row in rows(tmp_path)] == [False, True, True]
+
+    def test_a_damaged_record_is_computed_again(self, label, slow, tmp_path):
+        oracle = slow()
+        label(clusters(2), oracle)
+        LabelStore(tmp_path).path(oracle.key(clusters(1)[0])).write_text('{"key"')
+        found = label(clusters(2), oracle)
+        assert found.reused == 1
+        assert len(found.dataset) == 2
+        assert len(rows(tmp_path)) == 2
+
+    def test_progress_counts_to_the_end(self, label, slow):
+        seen = []
+        oracle = slow(unconverged=("c1",))
+        label(clusters(2), oracle)
+        label(clusters(4), oracle, progress=lambda done, total, text: seen.append((done, total)))
+        assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+    def test_an_empty_request(self, label):
+        found = label(Dataset(), LennardJonesOracle())
+        assert (len(found.dataset), found.failures, found.reused) == (0, [], 0)
+
+    def test_core_seconds_are_cpu_time(self, label, slow, tmp_path):
+        label(clusters(1), slow(seconds=0.5))
+        assert 0 <= rows(tmp_path)[0].core_seconds < 0.4  # sleeping costs no CPU
+
+
+class TestFailures:
+    def test_each_is_warned_of_and_listed(self, label, slow, caplog):
+        found = label(clusters(4), slow(unconverged=("c1", "c2")))
+        assert [f.outcome for f in found.failures] == ["ConvergenceError"] * 2
+        assert found.dataset.tag_counts().keys() == {"c0", "c3"}
+        assert [r.levelname for r in caplog.records] == ["WARNING"] * 2
+        assert found.failures[0].structure.id in caplog.text
+
+    def test_too_many_stop_the_run(self, label, slow, tmp_path):
+        oracle = slow(unconverged=("c0", "c1", "c2"), limits=LabelLimits(max_failed_fraction=0.25))
+        with pytest.raises(TooManyFailuresError) as caught:
+            label(clusters(8), oracle)
+        message = str(caught.value)
+        assert "3 of 8 labels failed" in message
+        assert "max_failed_fraction = 0.25" in message
+        assert "(3) ConvergenceError, such as: structure" in message
+        assert str(tmp_path) in message
+
+    def test_a_crash_is_filed_and_tried_again(self, label, slow, tmp_path):
+        found = label(clusters(3), slow(deadly=("c1",)), LocalExecutor(workers=1, retries=0))
+        assert [f.outcome for f in found.failures] == ["OracleCrashError"]
+        again = label(clusters(3), slow(deadly=("c1",)), LocalExecutor(workers=1, retries=0))
+        assert again.reused == 2
+        assert len(diary(tmp_path)) == 4
+        assert [row.outcome for row in rows(tmp_path)].count("OracleCrashError") == 2
+
+    def test_a_timeout_is_filed_with_what_it_cost(self, label, slow, tmp_path):
+        executor = LocalExecutor(workers=1, timeout_s=0.4)
+        limits = LabelLimits(max_failed_fraction=1.0)
+        found = label(clusters(1), slow(seconds=30, limits=limits), executor)
+        assert [f.outcome for f in found.failures] == ["OracleTimeoutError"]
+        assert rows(tmp_path)[0].core_seconds == 0.4
+
+    def test_a_strangers_error_is_filed_by_name(self, label, slow):
+        found = label(clusters(3), slow(buggy=("c0",)))
+        assert found.failures[0].outcome == "OracleError"
+        assert found.failures[0].message == "ZeroDivisionError: a bug in the laboratory's code"
+
+    def test_a_users_mistake_stops_at_once(self, label):
+        with pytest.raises(UnsupportedElementError, match="EMT covers only"):
+            label(clusters(3), EmtOracle())
+
+    def test_bad_geometries_cost_nothing(self, label, slow, tmp_path):
+        squeezed = AtomStructure(np.array([18, 18]), np.array([[0.0, 0, 0], [0.3, 0, 0]]), tag="squeezed")
+        found = label(clusters(2) + Dataset([squeezed]), slow())
+        assert [f.outcome for f in found.failures] == ["UnphysicalLabelError"]
+        assert len(diary(tmp_path)) == 2
+        assert len(rows(tmp_path)) == 2
+
+    def test_new_limits_judge_stored_labels_without_computing(self, label, slow, tmp_path):
+        largest = [np.abs(s.labels.forces).max() for s in label(clusters(2), slow()).dataset]
+        strict = slow(limits=LabelLimits(max_failed_fraction=0.5, max_force=float(max(largest)) * 0.999))
+        found = label(clusters(2), strict)
+        assert [f.outcome for f in found.failures] == ["UnphysicalLabelError"]
+        assert len(label(clusters(2), slow()).dataset) == 2
+        assert len(diary(tmp_path)) == 2
+
+
+class TestIsolatedAtoms:
+    def test_energies_of_the_ground_states(self, tmp_path):
+        store, ledger = LabelStore(tmp_path), Ledger(tmp_path / "ledger.csv")
+        oracle = TbliteOracle()
+        energies = isolated_atom_energies(["F", "C", "F"], oracle, InlineExecutor(), store, ledger)
+        assert list(energies) == ["C", "F"]
+        assert energies["C"] == oracle.label(oracle.isolated_atom("C")).energy
+        assert [row.tag for row in ledger.rows] == ["isolated_atom"] * 2
+
+    def test_one_missing_is_one_too_many(self, tmp_path, slow):
+        store, ledger = LabelStore(tmp_path), Ledger(tmp_path / "ledger.csv")
+        oracle = slow(unconverged=("isolated_atom",), limits=LabelLimits(max_failed_fraction=1.0))
+        with pytest.raises(TooManyFailuresError, match="1 of 2 labels failed"):
+            isolated_atom_energies(["F", "C"], oracle, InlineExecutor(), store, ledger)
+
+
+def alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except FileNotFoundError:
+        return False
+    return state not in "ZX"
+
+
+def wait_until(condition, seconds=30.0):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="uses /proc")
+class TestKilledRuns:
+    def start(self, directory: Path, n: int, seconds: float) -> subprocess.Popen:
+        # a plug-in is imported by name, here and in the workers
+        environment = {**os.environ, "PYTHONPATH": str(Path(slow_oracle.__file__).parent)}
+        code = "import sys, slow_oracle; slow_oracle.main(*sys.argv[1:])"
+        return subprocess.Popen(
+            [sys.executable, "-c", code, str(directory), str(n), str(seconds)],
+            env=environment,
+            start_new_session=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+
+    def test_kill_9_computes_nothing_twice_and_leaves_no_orphan(self, tmp_path):
+        n, store = 8, LabelStore(tmp_path)
+        driver = self.start(tmp_path, n, 0.3)
+        wait_until(lambda: len(store) >= 3)
+        driver.kill()
+        driver.communicate()
+        workers = {pid for pid, _ in diary(tmp_path)}
+        wait_until(lambda: not any(map(alive, workers)), 5.0)
+        finished = {path.stem for path in tmp_path.glob("results/*/[0-9a-f]*.json")}
+        started = len(diary(tmp_path))
+        assert 3 <= len(finished) < n
+        time.sleep(0.5)
+        assert len(diary(tmp_path)) == started  # nobody went on
+
+        again = self.start(tmp_path, n, 0.3)
+        output, _ = again.communicate(timeout=60)
+        assert again.returncode == 0, output
+        assert len(diary(tmp_path)) == started + n - len(finished)
+        assert len(store) == n
+        keys = [row.key for row in rows(tmp_path)]
+        assert len(keys) == len(set(keys)) == n
+        assert finished <= set(keys)
+
+    def test_ctrl_c_ends_everything(self, tmp_path):
+        driver = self.start(tmp_path, 20, 0.5)
+        wait_until(lambda: (tmp_path / "diary").exists() and len(diary(tmp_path)) >= 2)
+        os.killpg(driver.pid, signal.SIGINT)
+        output, _ = driver.communicate(timeout=20)
+        assert driver.returncode != 0
+        assert b"KeyboardInterrupt" in output
+        assert not any(alive(pid) for pid, _ in diary(tmp_path))
+
+
+def test_a_plug_in_is_named_in_the_config(tmp_path):
+    settings = {"kind": "slow_oracle:SlowOracle", "diary": str(tmp_path / "d")}
+    oracle = TypeAdapter(AnyOracle).validate_python(settings)
+    assert isinstance(oracle, SlowOracle)
+    assert oracle.diary == str(tmp_path / "d")
