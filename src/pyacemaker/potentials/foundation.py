@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, PlainSerializer, SerializationInfo, ValidationInfo
 
-from pyacemaker.base import Spec
+from pyacemaker.base import InputFile, Spec
 from pyacemaker.errors import FoundationModelError
 from pyacemaker.files import sha256_file
 from pyacemaker.potentials.mace import MacePotential
@@ -70,6 +70,9 @@ class FoundationSettings(Spec):
     """SHA-256 of the file you trust: a model file is a pickle, and loading one executes it."""
     head: str | None = None
     """Which head of a multi-head model; None = the one called Default, else the last."""
+    training_data: InputFile | None = None
+    """Structures that the model was trained on, which its uncertainty is measured against; default: the
+    candidates of the run."""
     device: str = "cpu"
     """The torch device: cpu, cuda, cuda:1, …"""
     dtype: Precision = "float64"

@@ -69,7 +69,8 @@ def _check_pool(pool: Dataset, config: PyAceConfig) -> None:
 
 
 def _uncertainty(context: StepContext, foundation: MacePotential, pool: Dataset) -> FloatArray:
-    reference = read_structures(context.inputs["01_sample"] / "candidates.extxyz")
+    known = context.config.foundation.training_data
+    reference = read_structures(known or context.inputs["01_sample"] / "candidates.extxyz")
     return context.config.label.uncertainty.score(
         [s.symbols for s in reference],
         foundation.descriptors(reference),
