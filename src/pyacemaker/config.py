@@ -1,5 +1,6 @@
 """The configuration of a run: one YAML file, checked as a whole before anything starts."""
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -150,10 +151,16 @@ def load_config(path: Path) -> PyAceConfig:
     Raises `ConfigError` with one sentence per problem: the line, the key, what is wrong and the cure, and
     `InsufficientDataError` for a budget of labels that is too small.
     """
-    default_name = path.resolve().parent.name if path.stem == "config" else path.stem
-    config = load_settings(path, PyAceConfig, name=default_name)
+    config = load_settings(path, PyAceConfig, name=_default_name(path))
     config.check_budget()
     return config
+
+
+def _default_name(path: Path) -> str:
+    """The name of the config file, or of its folder for `config.yaml`, fit for a directory."""
+    name = path.resolve().parent.name if path.stem == "config" else path.stem
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", name).removesuffix("-rehearsal").lstrip("._-")
+    return name or "run"
 
 
 def load_labelling(path: Path) -> LabellingConfig:

@@ -39,9 +39,9 @@ class LocatedYaml:
             raise ConfigError(f"{path} cannot be read ({error.strerror})") from error
         except UnicodeDecodeError as error:
             raise ConfigError(f"{path} is not a text file; expected YAML") from error
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
             raise ConfigError(f"{path} is not valid YAML: {_one_line(str(error))}") from error
-        _refuse_repeated_keys(path, root)
+        _refuse_repeated_keys(path, root, set())
         return cls(path, content, root)
 
     def line(self, location: Location) -> int:
@@ -149,18 +149,22 @@ def _child(node: yaml.Node | None, part: int | str) -> tuple[yaml.Node | None, y
     return None, None
 
 
-def _refuse_repeated_keys(path: Path, node: yaml.Node | None) -> None:
+def _refuse_repeated_keys(path: Path, node: yaml.Node | None, visited: set[int]) -> None:
+    if id(node) in visited:  # an alias
+        return
+    visited.add(id(node))
     if isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
         for key, value in node.value:
-            if key.value in seen:
+            name = str(key.value)
+            if name in seen:
                 line = key.start_mark.line + 1
-                raise ConfigError(f"{path}, line {line}: {key.value}: this key stands here twice; remove one")
-            seen.add(key.value)
-            _refuse_repeated_keys(path, value)
+                raise ConfigError(f"{path}, line {line}: {name}: this key stands here twice; remove one")
+            seen.add(name)
+            _refuse_repeated_keys(path, value, visited)
     if isinstance(node, yaml.SequenceNode):
         for item in node.value:
-            _refuse_repeated_keys(path, item)
+            _refuse_repeated_keys(path, item, visited)
 
 
 def _one_line(text: str) -> str:

@@ -19,6 +19,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from pyacemaker.errors import PyacemakerError
+
 LOG_FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 LINE_INTERVAL = 10.0
 """Seconds between two progress lines of one task where there is no terminal."""
@@ -76,29 +78,33 @@ class Display:
 
 @contextmanager
 def shown(run_dir: Path | None = None, *, quiet: bool = False) -> Iterator[Display]:
-    """Progress and log messages on standard error; with `run_dir`, the log also goes to `run_dir/run.log`."""
+    """Progress and log messages on standard error; with `run_dir`, the log also goes to `run_dir/run.log`.
+
+    What ends the block stands in that file too: in one line, and with its traceback where nobody foresaw it.
+    """
     console = Console(file=sys.stderr, quiet=quiet)
-    logger = logging.getLogger("pyacemaker")
-    handlers: list[logging.Handler] = [
-        RichHandler(console=console, show_path=False, markup=False, log_time_format="%H:%M:%S")
-    ]
+    handlers = [_to_terminal(console)]
     if run_dir is not None:
-        run_dir.mkdir(parents=True, exist_ok=True)
-        to_file = logging.FileHandler(run_dir / "run.log", encoding="utf-8")
-        to_file.setFormatter(logging.Formatter(LOG_FORMAT))
-        handlers.append(to_file)
+        handlers.append(_to_file(run_dir / "run.log"))
+    with _logging_to(handlers):
+        try:
+            with Display(console) as display:
+                yield display
+        except BaseException as error:
+            if run_dir is not None:
+                _write_end(handlers[-1], error, run_dir / "run.log")
+            raise
+
+
+@contextmanager
+def _logging_to(handlers: list[logging.Handler]) -> Iterator[None]:
+    logger = logging.getLogger("pyacemaker")
     level = logger.level
     logger.setLevel(logging.INFO)
     for handler in handlers:
         logger.addHandler(handler)
     try:
-        with Display(console) as display:
-            yield display
-    except Exception as error:
-        logger.debug("ended by an error", exc_info=True)
-        if run_dir is not None:
-            logging.getLogger("pyacemaker").handlers[-1].emit(_record(error))
-        raise
+        yield
     finally:
         logger.setLevel(level)
         for handler in handlers:
@@ -106,6 +112,30 @@ def shown(run_dir: Path | None = None, *, quiet: bool = False) -> Iterator[Displ
             handler.close()
 
 
-def _record(error: Exception) -> logging.LogRecord:
-    information = (type(error), error, error.__traceback__)
-    return logging.LogRecord("pyacemaker", logging.ERROR, "", 0, "%s", (error,), information)
+def _to_terminal(console: Console) -> logging.Handler:
+    """Coloured on a terminal, plain lines (which nobody wraps) in a file or a pipe, nothing when quiet."""
+    if console.quiet:
+        return logging.NullHandler()
+    if console.is_terminal:
+        return RichHandler(console=console, show_path=False, markup=False, log_time_format="%H:%M:%S")
+    handler = logging.StreamHandler(console.file)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
+    return handler
+
+
+def _to_file(path: Path) -> logging.Handler:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter(LOG_FORMAT))
+    return handler
+
+
+def _write_end(handler: logging.Handler, error: BaseException, path: Path) -> None:
+    """Say in the log file what ended the command."""
+    message, traceback = str(error), None
+    if isinstance(error, KeyboardInterrupt):
+        message = "interrupted"
+    elif not isinstance(error, PyacemakerError):
+        message, traceback = "unexpected error", (type(error), error, error.__traceback__)
+        error.add_note(f"the traceback is in {path}")
+    handler.emit(logging.LogRecord("pyacemaker", logging.ERROR, "", 0, "%s", (message,), traceback))

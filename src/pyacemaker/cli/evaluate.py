@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pyacemaker.cli.options import EnergyKey, ForcesKey, JsonFile, print_accuracy, write_json
+from pyacemaker.cli.options import EnergyKey, ForcesKey, JsonFile, check_output, print_accuracy, write_json
 
 
 def evaluate(
@@ -19,13 +19,17 @@ def evaluate(
     forces_key: ForcesKey = None,
 ) -> None:
     """Energies, forces and stress by a potential; its errors where the file has labels."""
+    from pyacemaker.cli.display import shown
     from pyacemaker.potentials.loading import load_potential
     from pyacemaker.structures import Accuracy
     from pyacemaker.structures.formats import read_structures, write_predictions
 
-    model = load_potential(potential)
-    dataset = read_structures(structures, energy_key=energy_key, forces_key=forces_key)
-    predicted = model.evaluate(dataset)
+    check_output(output, "--output")
+    check_output(json_file, "--json")
+    with shown():
+        model = load_potential(potential)
+        dataset = read_structures(structures, energy_key=energy_key, forces_key=forces_key)
+        predicted = model.evaluate(dataset)
     if output is not None:
         write_predictions(output, dataset, predicted)
     labelled = [index for index, structure in enumerate(dataset) if structure.labels is not None]

@@ -5,7 +5,15 @@ from typing import Annotated
 
 import typer
 
-from pyacemaker.cli.options import EnergyKey, ForcesKey, JsonFile, Quiet, print_accuracy, write_json
+from pyacemaker.cli.options import (
+    EnergyKey,
+    ForcesKey,
+    JsonFile,
+    Quiet,
+    check_output,
+    print_accuracy,
+    write_json,
+)
 
 
 def fit(
@@ -29,6 +37,8 @@ def fit(
 
     if output.suffix != ".yace":
         raise PotentialFormatError(f"--output {output}: expected a name that ends in .yace")
+    check_output(output, "--output")
+    check_output(json_file, "--json")
     trainer = load_settings(config, AceTrainer) if config is not None else AceTrainer()
     with shown(quiet=quiet) as display:
         data = read_labelled(train, energy_key=energy_key, forces_key=forces_key)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from pyacemaker.cli.options import Quiet
+from pyacemaker.cli.options import Quiet, check_output
 
 
 def label(
@@ -21,6 +21,7 @@ def label(
     from pyacemaker.config import load_labelling
     from pyacemaker.workflow.labelling import label_file
 
+    check_output(output, "--output")
     settings = load_labelling(config)
     with shown(quiet=quiet) as display:
         labelled = label_file(

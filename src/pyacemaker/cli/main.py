@@ -41,14 +41,24 @@ def _options(version: bool = typer.Option(False, "--version", help="Print the ve
 
 
 def main() -> None:
-    """Run a command; the package's errors become one message and an exit code (2 = the user's mistake)."""
+    """Run a command; errors become one message and an exit code (2 = the user's mistake).
+
+    Only errors that nobody foresaw, in a command that keeps no log, show their traceback.
+    """
     try:
         app()
     except PyacemakerError as error:
         typer.echo(f"Error: {error}", err=True)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        typer.echo(
-            "Interrupted. Nothing that finished is lost: the same command goes on from here.", err=True
-        )
-        sys.exit(INTERRUPTED)
+    except SystemExit as end:
+        if end.code == INTERRUPTED:  # typer makes this of KeyboardInterrupt
+            typer.echo(
+                "Interrupted. Nothing that finished is lost: the same command goes on from here.", err=True
+            )
+        raise
+    except Exception as error:
+        notes = getattr(error, "__notes__", [])
+        if not notes and not isinstance(error, OSError):
+            raise
+        typer.echo("; ".join([f"Error: {type(error).__name__}: {error}", *notes]), err=True)
+        sys.exit(1)

@@ -1,10 +1,13 @@
 """Options that several commands share, and how they write JSON."""
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from pyacemaker.errors import UserError
 
 EnergyKey = Annotated[
     str | None, typer.Option(help="Key of the energies in the file; default: REF_energy, then energy.")
@@ -14,6 +17,22 @@ ForcesKey = Annotated[
 ]
 JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the figures to this JSON file.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no log on the terminal.")]
+
+
+def check_output(path: Path | None, option: str) -> None:
+    """`UserError` naming the `option` where no file can be written at `path`: before the work, not after.
+
+    Directories that do not exist yet are no reason: they are made.
+    """
+    if path is None:
+        return
+    if path.is_dir():
+        raise UserError(f"{option} {path} is a directory; give the name of a file in it")
+    parent = next(folder for folder in path.absolute().parents if folder.exists())
+    if not parent.is_dir():
+        raise UserError(f"{option} {path}: {parent} is a file, not a directory; choose another place")
+    if not os.access(parent, os.W_OK):
+        raise UserError(f"{option} {path}: {parent} cannot be written to; choose another place")
 
 
 def write_json(path: Path | None, content: dict[str, Any]) -> None:

@@ -1,11 +1,12 @@
 """`pyacemaker run`."""
 
+import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from pyacemaker.cli.options import Quiet, print_accuracy
+from pyacemaker.cli.options import Quiet, check_output, print_accuracy
 
 
 def run(
@@ -26,21 +27,30 @@ def run(
     """Run the seven steps, or resume where they stopped."""
     from pyacemaker.cli.display import shown
     from pyacemaker.config import load_config
+    from pyacemaker.errors import VerdictError
     from pyacemaker.workflow.orchestrator import Orchestrator
 
     settings = load_config(config)
     if rehearse:
         settings = settings.rehearsed()
     directory = run_dir if run_dir is not None else settings.default_run_dir()
+    orchestrator = Orchestrator(settings, directory)
+    orchestrator.bounds(from_step, until)
     if dry_run:
-        _print_plan(Orchestrator(settings, directory), directory, from_step, until)
+        _print_plan(orchestrator, directory, from_step, until)
         return
-    with shown(directory, quiet=quiet) as display:
-        metrics = Orchestrator(settings, directory, display).run(from_step, until)
+    check_output(directory / "run.log", "--run-dir")
+    try:
+        with shown(directory, quiet=quiet) as display:
+            metrics = Orchestrator(settings, directory, display).run(from_step, until)
+    except VerdictError:
+        _print_errors(json.loads((directory / "output" / "metrics.json").read_text(encoding="utf-8")))
+        raise
     if metrics is not None:
-        _print_result(metrics, directory)
+        _print_errors(metrics)
+        typer.echo(f"Potential: {directory / 'output' / 'potential.yace'}")
     if rehearse and metrics is not None:
-        _print_prediction(settings, metrics)
+        _print_prediction(metrics)
 
 
 def _print_plan(orchestrator: Any, directory: Path, from_step: str | None, until: str | None) -> None:
@@ -54,19 +64,18 @@ def _print_plan(orchestrator: Any, directory: Path, from_step: str | None, until
     )
 
 
-def _print_result(metrics: dict[str, Any], directory: Path) -> None:
+def _print_errors(metrics: dict[str, Any]) -> None:
     names = ("foundation", "teacher", "base", "final")
     print_accuracy({name: metrics["test"][name] for name in names})
     dft = metrics["dft"]
     typer.echo(
         f"Measured on {metrics['test']['structures']} held-out structures (RMS force "
         f"{metrics['test']['forces_rms_ev_per_angstrom']:.2f} eV/Å). Reference calls: {dft['calls']}, failed "
-        f"{dft['failed']}, {dft['core_seconds']:.0f} core-seconds."
+        f"{dft['failed']}, {dft['core_seconds']:.1f} core-seconds."
     )
-    typer.echo(f"Potential: {directory / 'output' / 'potential.yace'}")
 
 
-def _print_prediction(settings: Any, metrics: dict[str, Any]) -> None:
+def _print_prediction(metrics: dict[str, Any]) -> None:
     calls, failed = metrics["dft"]["calls"], metrics["dft"]["failed"]
     typer.echo(
         "This was a rehearsal: its figures tell about the method, not about DFT. The full run will make "

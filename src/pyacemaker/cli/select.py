@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from pyacemaker.cli.options import check_output
+
 
 def select(
     pool: Annotated[Path, typer.Argument(help="Structures to pick from.")],
@@ -17,7 +19,10 @@ def select(
     seed: Annotated[int, typer.Option(help="Seed of the random generator.")] = 1,
 ) -> None:
     """Pick structures from a pool."""
+    from pyacemaker.cli.display import shown
     from pyacemaker.selection.from_files import select_from_file
 
-    chosen = select_from_file(pool, n, method, output=output, model=model, seed=seed)
+    check_output(output, "--output")
+    with shown():
+        chosen = select_from_file(pool, n, method, output=output, model=model, seed=seed)
     typer.echo(f"{len(chosen)} structures: {' '.join(str(index) for index in chosen)}")

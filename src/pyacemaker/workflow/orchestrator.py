@@ -61,13 +61,18 @@ class Orchestrator:
         self.steps = tuple(steps)
 
     def plan(self, from_step: str | None = None, until: str | None = None) -> list[PlannedStep]:
-        """What `run` would do, step by step, without doing it. Raises `ConfigError` for an unknown step."""
-        first, last = self._bounds(from_step, until)
+        """What `run` would do, step by step, without doing it.
+
+        Raises `ConfigError` for an unknown step, `UserError` for a step that cannot start yet.
+        """
+        first, last = self.bounds(from_step, until)
         planned: list[PlannedStep] = []
         for position, step in enumerate(self.steps):
             action, reason = self._decide(
                 step, forced=first is not None and position >= first, planned=planned
             )
+            if first is not None and position < first and action == "run":
+                raise UserError(self._not_ready(first, step, reason))
             if position > last:
                 action, reason = "later", f"beyond --until {self.steps[last].name}"
             planned.append(PlannedStep(step.name, step.title, action, reason))
@@ -80,7 +85,7 @@ class Orchestrator:
         final potential does not beat the base on the held-out DFT test set; `output/metrics.json` says why.
         """
         self.config.check_budget()
-        first, last = self._bounds(from_step, until)
+        first, last = self.bounds(from_step, until)
         self.run_dir.mkdir(parents=True, exist_ok=True)
         with locked(self.run_dir):
             write_atomic(self.run_dir / "config.yaml", self.config.to_yaml())
@@ -97,7 +102,11 @@ class Orchestrator:
         """How many labels the run directory's store holds already."""
         return len(LabelStore(self.run_dir / "labels"))
 
-    def _bounds(self, from_step: str | None, until: str | None) -> tuple[int | None, int]:
+    def bounds(self, from_step: str | None, until: str | None) -> tuple[int | None, int]:
+        """Positions of the step to start anew from (None: resume) and of the last step.
+
+        Raises `ConfigError` for an unknown step, or a last step that comes first.
+        """
         first = None if from_step is None else self._position(from_step, "--from")
         last = len(self.steps) - 1 if until is None else self._position(until, "--until")
         if first is not None and first > last:
@@ -146,11 +155,14 @@ class Orchestrator:
             return
         if first is not None and not forced:
             reason = found[1] if isinstance(found, tuple) else ""
-            raise UserError(
-                f"--from {self.steps[first].name} needs {step.name}, which has to run first ({reason}): "
-                "leave --from out, or name that step"
-            )
+            raise UserError(self._not_ready(first, step, reason))
         self._execute(step, state)
+
+    def _not_ready(self, first: int, step: Step, reason: str) -> str:
+        return (
+            f"--from {self.steps[first].name} needs {step.name}, which has to run first ({reason}): "
+            "leave --from out, or name that step"
+        )
 
     def _execute(self, step: Step, state: WorkflowState) -> None:
         directory = self.run_dir / step.name

@@ -25,15 +25,15 @@ def publish(config: PyAceConfig, run_dir: Path) -> dict[str, Any]:
     metrics: dict[str, Any] = json.loads((delta / "metrics.json").read_text(encoding="utf-8"))
     metrics["dft"] = asdict(Ledger(run_dir / "ledger.csv").totals())
     metrics["rehearsal"] = config.rehearsal
+    if not metrics["verdict"]["passed"]:
+        for name in ("potential.yace", "potential.json", "in.lammps"):
+            (output / name).unlink(missing_ok=True)
     write_atomic(output / "metrics.json", json.dumps(metrics, indent=2) + "\n")
     if metrics["verdict"]["passed"]:
         with replacing(output / "potential.yace") as aside:
             shutil.copyfile(delta / "final.yace", aside)
         write_atomic(output / "potential.json", json.dumps(_card(config, run_dir, metrics), indent=2) + "\n")
         write_atomic(output / "in.lammps", lammps_input(ACEPotential.from_yace(delta / "final.yace")))
-    else:
-        for name in ("potential.yace", "potential.json", "in.lammps"):
-            (output / name).unlink(missing_ok=True)
     return metrics
 
 

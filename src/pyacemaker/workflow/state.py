@@ -50,7 +50,7 @@ class WorkflowState:
             content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
             steps = {name: StepState(**state) for name, state in content.pop("steps").items()}
             return cls(**content, steps=steps)
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise DataError(
                 f"{path} is damaged ({error}): delete it and run again, nothing is lost"
             ) from error
@@ -76,12 +76,16 @@ class WorkflowState:
 def locked(run_dir: Path) -> Iterator[None]:
     """Hold the lock of a run directory; `UserError` when another process holds it."""
     with (run_dir / LOCK).open("w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise UserError(
-                f"another process is running in {run_dir}: wait for it, or choose another --run-dir"
-            ) from error
+        for patience in reversed(range(5)):  # `is_running` of another process holds it for an instant
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError as error:
+                if not patience:
+                    raise UserError(
+                        f"another process is running in {run_dir}: wait for it, or choose another --run-dir"
+                    ) from error
+                time.sleep(0.05)
         yield
 
 
@@ -89,8 +93,9 @@ def is_running(run_dir: Path) -> bool:
     """Whether a process holds the lock of a run directory."""
     if not (run_dir / LOCK).is_file():
         return False
-    try:
-        with locked(run_dir):
-            return False
-    except UserError:
-        return True
+    with (run_dir / LOCK).open() as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return True
+        return False
