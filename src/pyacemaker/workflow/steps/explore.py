@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 MAX_ROUNDS = 4
 """Rounds of further trajectories that make up for those the guards cut short."""
-GROUP_SIZE = 8
+GROUP_SIZE = 6
 """Trajectories that move in lockstep in one worker: the teacher evaluates them as one batch."""
 
 
