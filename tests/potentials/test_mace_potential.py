@@ -1,6 +1,8 @@
 """MACE potentials: agreement with MACE itself, physics, batching, descriptors, reference energies."""
 
 import logging
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from pyacemaker.errors import FoundationModelError, UnsupportedElementError
 from pyacemaker.potentials.mace import MacePotential, mean_descriptors
 from pyacemaker.potentials.mace_graph import batches_by_atoms, edges_within
 from pyacemaker.potentials.mace_model import load_model, quiet_mace, save_model
+from pyacemaker.processes import single_thread_environment
 from pyacemaker.structures import AtomStructure, Dataset
 from pyacemaker.structures.formats import read_structures
 
@@ -81,6 +84,24 @@ def test_labels_do_not_depend_on_the_batch(sn2: MacePotential, molecules: Datase
         for other in (alone, small[k]):
             assert together[k].energy == pytest.approx(other.energy, rel=1e-13)
             np.testing.assert_allclose(together[k].forces, other.forces, atol=1e-11)
+
+
+def test_the_first_call_in_a_process_gives_the_bits_of_the_later_ones() -> None:
+    code = (
+        "import sys, numpy as np\n"
+        "from pathlib import Path\n"
+        "from pyacemaker.potentials.mace import MacePotential\n"
+        "from pyacemaker.structures.formats import read_structures\n"
+        "data = Path(sys.argv[1])\n"
+        "model = MacePotential(data / 'sn2_foundation.model')\n"
+        "structures = read_structures(data / 'sn2_small.xyz')[:12]\n"
+        "first, second, third = (model.evaluate(structures) for _ in range(3))\n"
+        "for a, b, c in zip(first, second, third, strict=True):\n"
+        "    assert a.energy == b.energy == c.energy\n"
+        "    assert np.array_equal(a.forces, b.forces) and np.array_equal(b.forces, c.forces)\n"
+    )
+    environment = single_thread_environment()
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code, str(DATA)], check=True, env=environment)
 
 
 def test_the_same_call_gives_the_same_bits(sn2: MacePotential, molecules: Dataset) -> None:

@@ -135,9 +135,17 @@ class MacePotential(Potential):
         like = next(self._model.parameters())
         return graph_batch(structures, self.cutoff, self._numbers, self._head, like)
 
+    def _call_model(self, structures: Sequence[AtomStructure], **wanted: bool) -> dict[str, Any]:
+        import torch
+
+        # optimised TorchScript rounds differently from the second call on: a resumed run would differ
+        with torch.jit.optimized_execution(False):
+            out: dict[str, Any] = self._model(self._graph(structures), **wanted)
+        return out
+
     def _evaluate_batch(self, structures: Sequence[AtomStructure]) -> list[Labels]:
         solid = [bool(structure.pbc.all()) for structure in structures]
-        out = self._model(self._graph(structures), compute_force=True, compute_stress=any(solid))
+        out = self._call_model(structures, compute_force=True, compute_stress=any(solid))
         energy = _array(out["energy"])
         ends = np.cumsum([len(structure) for structure in structures])[:-1]
         forces = np.split(_array(out["forces"]), ends)
@@ -152,7 +160,7 @@ class MacePotential(Potential):
         import torch
 
         with torch.no_grad():
-            out = self._model(self._graph(structures), compute_force=False)
+            out = self._call_model(structures, compute_force=False)
         scalars = _array(out["node_feats"])[:, self._scalar_columns]
         return np.split(scalars, np.cumsum([len(structure) for structure in structures])[:-1])
 
