@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 
 from pyacemaker.ace.coupling import invariants
 from pyacemaker.ace.model import ACEModel, BasisFunction, Bond, Embedding
+from pyacemaker.ace.radial import radial_functions
 from pyacemaker.structures import FloatArray, IntArray
 
 Column = tuple[int, int, int]
@@ -121,14 +122,32 @@ class Basis:
             yield BasisFunction(block.mu0, mus, ns, ls, block.ms, ctildes[:, None])
 
 
-def delta_bond(
-    cutoff: float, radial_basis: str, exponent: float, shape: tuple[int, int, int], dcut: float = 0.01
+def orthonormal_bond(
+    cutoff: float,
+    radial_basis: str,
+    exponent: float,
+    shape: tuple[int, int, int],
+    start: float,
+    dcut: float = 0.01,
 ) -> Bond:
-    """A bond with R_nl = g_n. shape: (nradmax, lmax, nradbase). cutoff, dcut: Å. exponent: λ."""
+    """A bond whose R_nl = Σ_{k ≤ n} c_nk g_k are orthonormal on [start, cutoff] (weight 1) and the same for
+    all l.
+
+    The span of R_1 … R_n is that of g_1 … g_n; a ridge treats orthonormal functions more evenly. shape:
+    (nradmax, lmax, nradbase). cutoff, start, dcut: Å. exponent: λ.
+    """
     nradmax, lmax, nradbase = shape
     nradbase = max(nradbase, nradmax, 1)
     coefficients = np.zeros((nradmax, lmax + 1, nradbase))
     coefficients[np.arange(nradmax), :, np.arange(nradmax)] = 1.0
+    bond = Bond(cutoff, dcut, radial_basis, (exponent,), coefficients)
+    # Gauss–Legendre is exact enough: the g_k have no more than nradbase oscillations
+    nodes, weights = np.polynomial.legendre.leggauss(200)
+    r = 0.5 * (cutoff - start) * (nodes + 1.0) + start
+    values = radial_functions(bond, r)[0][:, :nradmax] * np.sqrt(0.5 * (cutoff - start) * weights)[:, None]
+    upper = np.linalg.qr(values, mode="r")
+    mix = np.linalg.inv(upper).T * np.sign(np.diag(upper))[:, None]
+    coefficients[:, :, :nradmax] = np.tril(mix)[:, None, :]
     return Bond(cutoff, dcut, radial_basis, (exponent,), coefficients)
 
 

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pyacemaker.ace.basis import Basis, delta_bond, graded_blocks
+from pyacemaker.ace.basis import Basis, graded_blocks, orthonormal_bond
 from pyacemaker.ace.cores import CoreTerms, core_terms, has_core
 from pyacemaker.ace.design_kernel import Tables, accumulate_atoms, build_tables
-from pyacemaker.ace.model import Bond
 from pyacemaker.ace.neighbours import Edges, neighbour_list
 from pyacemaker.ace.radial import radial_functions
 from pyacemaker.errors import UnsupportedElementError
@@ -157,8 +156,8 @@ def species_of(elements: Sequence[str], structure: AtomStructure) -> IntArray:
     missing = sorted(set(structure.symbols) - set(index))
     if missing:
         raise UnsupportedElementError(
-            f"structure {structure.id} holds {', '.join(missing)}, but the basis covers {', '.join(elements)}; "
-            "add the element to the basis or leave the structure out"
+            f"structure {structure.id} holds {', '.join(missing)}, but the basis covers "
+            f"{', '.join(elements)}; add the element to the basis or leave the structure out"
         )
     return np.array([index[symbol] for symbol in structure.symbols], dtype=np.int64)
 
@@ -176,16 +175,11 @@ def design_features(
     """
     symbols = tuple(elements or sorted({symbol for s in structures for symbol in s.symbols}))
     count = len(symbols)
-    bond = feature_bond(cutoff)
+    bond = orthonormal_bond(cutoff, "ChebExpCos", 2.5, (6, 6, 6), 0.8)
     blocks = tuple(graded_blocks(mu, np.full(count, 99), functions, 3, 6) for mu in range(count))
     basis = Basis(symbols, {(i, j): bond for i in range(count) for j in range(count)}, blocks)
     design = Design(basis)
     return np.array([design.invariants([s]).sum(axis=0) / len(s) for s in structures]).reshape(-1, len(basis))
-
-
-def feature_bond(cutoff: float) -> Bond:
-    """The radial functions behind `design_features`."""
-    return delta_bond(cutoff, "ChebExpCos", 5.25, (6, 6, 6))
 
 
 def _core_rows(terms: CoreTerms, edges: Edges, atom_rows: IntArray, rows: int) -> FloatArray:

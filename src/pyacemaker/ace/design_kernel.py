@@ -263,6 +263,37 @@ def _add_core(gradient, segments, unit, switch, switch_slope, value):  # type: i
 
 
 @njit(cache=True)
+def _workspace(block_ptr, variables, atoms):  # type: ignore[no-untyped-def]
+    """Arrays that every atom reuses: D, A, the values and weights of a block, one gradient."""
+    neighbours = 1
+    for a in range(len(atoms)):
+        neighbours = max(neighbours, atoms[a, -1] - atoms[a, 0])
+    most, widest = 1, 1
+    for b in range(len(block_ptr) - 1):
+        most = max(most, block_ptr[b + 1, 0] - block_ptr[b, 0])
+        terms = max(1, block_ptr[b + 1, 1] - block_ptr[b, 1])
+        widest = max(widest, (block_ptr[b + 1, 2] - block_ptr[b, 2]) // terms)
+    d = np.empty((2, len(variables), 3 * neighbours))
+    sums = np.zeros((2, len(variables)))
+    return d, sums, np.empty(widest), np.empty((2, widest, most)), np.empty(3 * neighbours)
+
+
+@njit(cache=True)
+def _neighbourhood(tables, harmonics, segments, vectors, distances, radial, slope, sums, d):  # type: ignore[no-untyped-def]
+    """Fill A and D of one atom; returns the vectors and unit vectors to its neighbours, both (3, J)."""
+    lmax, alpha, beta = harmonics
+    count = len(distances)
+    columns = (lmax + 1) * (lmax + 2) // 2
+    apart = vectors.T.copy()
+    unit = apart / distances
+    y = np.empty((2, columns, count))
+    dy = np.empty((2, 3, columns, count))
+    _harmonics(unit.T.copy(), distances, lmax, alpha, beta, y, dy)
+    _variables(tables, segments, unit, radial, slope, y, dy, sums, d)
+    return apart, unit
+
+
+@njit(cache=True)
 def accumulate_atoms(tables, blocks, harmonics, atoms, edges, switches, rows, out):  # type: ignore[no-untyped-def]
     """Add the functions of some atoms of one species to their rows.
 
@@ -271,41 +302,27 @@ def accumulate_atoms(tables, blocks, harmonics, atoms, edges, switches, rows, ou
     distances (P,), radial and slope (channels, P). switches: f (a,), df/dr (P,). rows: energy, centre's force
     and virial row (a, 3; −1: none) and the neighbour's force row (P,). out: (functions, rows).
     """
-    variables = tables[0]
     block_ptr, local, monomials, coupling = blocks
-    lmax, alpha, beta = harmonics
     vectors, distances, radial, slope = edges
     switch, switch_slope = switches
     atom_rows, force_rows = rows
-    largest = 1
-    for a in range(len(atoms)):
-        largest = max(largest, atoms[a, -1] - atoms[a, 0])
-    most = 1
-    widest = 1
-    for b in range(len(block_ptr) - 1):
-        most = max(most, block_ptr[b + 1, 0] - block_ptr[b, 0])
-        terms = max(1, block_ptr[b + 1, 1] - block_ptr[b, 1])
-        widest = max(widest, (block_ptr[b + 1, 2] - block_ptr[b, 2]) // terms)
-    columns = (lmax + 1) * (lmax + 2) // 2
-    d = np.empty((2, len(variables), 3 * largest))
-    sums = np.zeros((2, len(variables)))
-    values = np.empty(widest)
-    weights = np.empty((2, widest, most))
-    gradient = np.empty(3 * largest)
+    d, sums, values, weights, gradient = _workspace(block_ptr, tables[0], atoms)
     for a in range(len(atoms)):
         begin, end = atoms[a, 0], atoms[a, -1]
         segments = atoms[a] - begin
-        apart = vectors[begin:end].T.copy()
-        unit = np.empty((3, end - begin))
-        for j in range(end - begin):
-            for c in range(3):
-                unit[c, j] = vectors[begin + j, c] / distances[begin + j]
-        y = np.empty((2, columns, end - begin))
-        dy = np.empty((2, 3, columns, end - begin))
-        _harmonics(unit.T.copy(), distances[begin:end], lmax, alpha, beta, y, dy)
-        near, near_slope = radial[:, begin:end], slope[:, begin:end]
-        _variables(tables, segments, unit, near, near_slope, y, dy, sums, d)
-        core = switch[a] != 1.0 or np.any(switch_slope[begin:end] != 0.0)
+        apart, unit = _neighbourhood(
+            tables,
+            harmonics,
+            segments,
+            vectors[begin:end],
+            distances[begin:end],
+            radial[:, begin:end],
+            slope[:, begin:end],
+            sums,
+            d,
+        )
+        near_slope, near_rows = switch_slope[begin:end], force_rows[begin:end]
+        core = switch[a] != 1.0 or np.any(near_slope != 0.0)
         function = 0
         for b in range(len(block_ptr) - 1):
             mine = local[block_ptr[b, 0] : block_ptr[b + 1, 0]]
@@ -321,13 +338,5 @@ def accumulate_atoms(tables, blocks, harmonics, atoms, edges, switches, rows, ou
                     continue
                 _gradient(tables, mine, weights, p, segments, d, gradient)
                 if core:
-                    _add_core(gradient, segments, unit, switch[a], switch_slope[begin:end], values[p])
-                _scatter(
-                    gradient,
-                    segments,
-                    apart,
-                    force_rows[begin:end],
-                    atom_rows[a, 1],
-                    atom_rows[a, 2],
-                    row,
-                )
+                    _add_core(gradient, segments, unit, switch[a], near_slope, values[p])
+                _scatter(gradient, segments, apart, near_rows, atom_rows[a, 1], atom_rows[a, 2], row)

@@ -15,8 +15,10 @@ ROWS_PER_BATCH = 1024
 
 @dataclass(frozen=True)
 class RowWeights:
-    """What one unit of error costs: per eV/atom of energy, eV/Å of a force, eV/atom of a stress times
-    volume."""
+    """Row weights: a structure of n atoms has the rows w_E E/√n, w_F F and w_S V σ/√n.
+
+    The √n keeps the balance between one energy and 3n forces the same for molecules and for large cells.
+    """
 
     energy: float
     forces: float
@@ -74,12 +76,12 @@ def _targets(structure: AtomStructure, shift: float, weights: RowWeights) -> tup
         raise ValueError(f"structure {structure.id} has no labels")
     atoms = len(structure)
     target = [np.array([labels.energy - shift]), labels.forces.ravel()]
-    weight = [np.array([weights.energy / atoms]), np.full(3 * atoms, weights.forces)]
+    weight = [np.array([weights.energy / np.sqrt(atoms)]), np.full(3 * atoms, weights.forces)]
     if structure.pbc.all():
         known = labels.stress is not None
         volume = abs(np.linalg.det(structure.cell))
         target.append(np.asarray(labels.stress) if known else np.zeros(6))
-        weight.append(np.full(6, weights.stress * volume / atoms if known else 0.0))
+        weight.append(np.full(6, weights.stress * volume / np.sqrt(atoms) if known else 0.0))
     return np.concatenate(target), np.concatenate(weight)
 
 

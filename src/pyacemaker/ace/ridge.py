@@ -5,7 +5,7 @@ how much more expensive a function is than the simplest: minimise |A c − y|² 
 c⁰ the prior's mean. Functions that no row knows (G_ff = 0) keep the prior's mean.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from math import inf, log, pi, sqrt
 
@@ -14,8 +14,8 @@ import numpy as np
 from pyacemaker.ace.gram import NormalEquations
 from pyacemaker.structures import FloatArray
 
-STRENGTHS = tuple(10.0 ** (-k / 2) for k in range(2, 25))
-"""The ridge strengths that are tried: 10⁻¹ … 10⁻¹²."""
+STRENGTHS = tuple(10.0**-k for k in range(13))
+"""The ridge strengths that are tried: 1, 0.1 … 10⁻¹²."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,8 +23,8 @@ class RidgeSolution:
     """Coefficients (K,) and how they came about.
 
     strength: λ. method: `given`, `cross-validation` or `evidence`. criterion: the value of the method for
-    every λ that was tried (to be minimised): mean square held-out residual, or −2 log evidence. condition: an
-    estimate of the condition number of the scaled, regularised normal equations.
+    every λ that was tried (to be minimised): mean log of the squared held-out residual, or −2 log evidence.
+    condition: an estimate of the condition number of the scaled, regularised normal equations.
     """
 
     coefficients: FloatArray
@@ -51,20 +51,26 @@ def cross_validate(
     mean: FloatArray | None = None,
     strengths: Sequence[float] = STRENGTHS,
 ) -> RidgeSolution:
-    """The λ with the smallest squared residual on the fold left out, then the solution on all folds.
+    """The λ with the smallest mean log squared residual on the folds left out, then the solution on all.
+
+    The geometric mean over folds keeps a few extreme structures, all in one fold or two, from choosing λ
+    alone.
 
     Scales come from all the data, so every fold regularises alike. Of strengths within 1% of the best
     criterion the largest wins.
     """
     whole = merge(folds)
-    totals = dict.fromkeys(strengths, 0.0)
-    for fold in folds:
-        system = _Scaled(whole - fold, prior, mean, scale=_scale(whole, prior))
-        for strength in strengths:
-            factor = system.factor(strength) if totals[strength] < inf else None
-            totals[strength] += fold.loss(system.coefficients(factor)) if factor is not None else inf
-    criterion = {strength: total / max(1, whole.rows) for strength, total in totals.items()}
-    return _chosen(whole, prior, mean, criterion, "cross-validation", 0.01)
+    scale = _scale(whole, prior)
+
+    def held_out(tried: Sequence[float]) -> list[float]:
+        logarithms = np.zeros(len(tried))
+        for fold in folds:
+            # one fold's system at a time: each is as large as the Gram matrix
+            system = _Scaled(whole - fold, prior, mean, scale=scale)
+            logarithms += [system.held_out_logarithm(fold, strength) for strength in tried]
+        return list(map(float, logarithms / len(folds)))
+
+    return _chosen(whole, prior, mean, _search(held_out, strengths), "cross-validation", 0.01)
 
 
 def maximise_evidence(
@@ -78,11 +84,11 @@ def maximise_evidence(
     −2 log p(y|λ) = R log(2π σ²) + R + log det(G̃ + λ) − K log λ with R σ² = |A c − y|² + λ |s(c − c⁰)|².
     """
     system = _Scaled(state, prior, mean)
-    criterion: dict[float, float] = {}
-    for strength in strengths:
-        factor = system.factor(strength)
-        criterion[strength] = inf if factor is None else system.minus_log_evidence(factor, strength)
-    return _chosen(state, prior, mean, criterion, "evidence", 0.0)
+
+    def evidence(tried: Sequence[float]) -> list[float]:
+        return [system.minus_log_evidence(strength) for strength in tried]
+
+    return _chosen(state, prior, mean, _search(evidence, strengths), "evidence", 0.0)
 
 
 def merge(states: Sequence[NormalEquations]) -> NormalEquations:
@@ -93,6 +99,20 @@ def merge(states: Sequence[NormalEquations]) -> NormalEquations:
     return total
 
 
+def _search(
+    criterion: Callable[[Sequence[float]], list[float]], strengths: Sequence[float]
+) -> dict[float, float]:
+    """The criterion at all strengths, and half-way (in log λ) to the neighbours of the best."""
+    found = dict(zip(strengths, criterion(strengths), strict=True))
+    best = min(found, key=lambda strength: found[strength])
+    ordered = sorted(strengths)
+    place = ordered.index(best)
+    others = ordered[max(0, place - 1) : place] + ordered[place + 1 : place + 2]
+    middles = [sqrt(best * other) for other in others]
+    found.update(zip(middles, criterion(middles), strict=True))
+    return found
+
+
 def _chosen(
     state: NormalEquations,
     prior: FloatArray,
@@ -101,8 +121,7 @@ def _chosen(
     method: str,
     slack: float,
 ) -> RidgeSolution:
-    best = min(criterion.values())
-    limit = best + slack * abs(best)
+    limit = min(criterion.values()) + slack
     strength = max(s for s, value in criterion.items() if value <= limit)
     found = solve(state, strength, prior, mean)
     return RidgeSolution(found.coefficients, strength, method, found.condition, criterion)
@@ -166,7 +185,18 @@ class _Scaled:
         reciprocal, _ = dpocon(factor, norm, uplo="L")
         return float(1.0 / reciprocal) if reciprocal > 0 else inf
 
-    def minus_log_evidence(self, factor: FloatArray, strength: float) -> float:
+    def held_out_logarithm(self, fold: NormalEquations, strength: float) -> float:
+        """log of the mean squared residual on the rows of `fold`; infinite without a solution."""
+        factor = self.factor(strength)
+        if factor is None:
+            return inf
+        return log(max(fold.loss(self.coefficients(factor)) / max(1, fold.rows), 1e-300))
+
+    def minus_log_evidence(self, strength: float) -> float:
+        """−2 log p(y|λ); infinite without a solution."""
+        factor = self.factor(strength)
+        if factor is None:
+            return inf
         z = self.scaled_solution(factor)
         # |A c − y|² + λ|z|² at the minimum is yᵀy − zᵀb̃
         variance = max(self.square - float(z @ self.target), 1e-14 * self.square, 1e-300) / self.rows
@@ -178,8 +208,3 @@ def smoothness(degrees: FloatArray, power: float) -> FloatArray:
     """(K,) p_f = (1 + degree)^power / smallest: rough functions cost more."""
     weights = (1.0 + degrees) ** power
     return np.asarray(weights / weights.min()) if len(weights) else weights
-
-
-def noise_of(state: NormalEquations, solution: RidgeSolution) -> float:
-    """Root mean square weighted residual of a solution on the rows of `state`."""
-    return sqrt(state.loss(solution.coefficients) / max(1, state.rows))

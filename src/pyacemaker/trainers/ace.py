@@ -36,6 +36,10 @@ Progress = Callable[[int, int], None]
 MAX_CV_STRUCTURES = 4000
 """Above this many structures `ridge: auto` maximises the evidence instead of cross-validating."""
 
+RESOLUTION_LIMIT = 0.3
+"""Typical shortest distance over cutoff below which `radial_basis: auto` takes ChebExpCos, finer at short
+range."""
+
 _Positive = Annotated[float, Field(gt=0)]
 _Count = Annotated[int, Field(ge=1)]
 
@@ -55,13 +59,14 @@ class AceTrainer(Spec):
     kind: Literal["ace"] = "ace"
     cutoff: _Positive = 5.5
     """Å: how far an atom sees."""
-    radial_basis: Literal["ChebExpCos", "SBessel"] = "ChebExpCos"
-    """Family of the radial functions."""
-    exponent: _Positive = 5.25
+    radial_basis: Literal["auto", "ChebExpCos", "SBessel"] = "auto"
+    """Family of the radial functions; `auto`: ChebExpCos where the shortest bonds are short against the
+    cutoff (molecules with hydrogen), SBessel otherwise."""
+    exponent: _Positive = 2.5
     """λ of ChebExpCos; larger: more detail at short range. SBessel has none."""
     functions: Annotated[int, Field(ge=1, le=20000)] | None = None
     """About how many functions per element; chosen from the amount of data where it is not set."""
-    max_rank: Annotated[int, Field(ge=1, le=5)] = 3
+    max_rank: Annotated[int, Field(ge=1, le=5)] = 4
     """Largest number of neighbours in one term: body order minus one."""
     nradbase: Annotated[int, Field(ge=1, le=40)] = 12
     """Number of radial functions of the pair terms."""
@@ -69,18 +74,18 @@ class AceTrainer(Spec):
     """Largest n for each rank, instead of `functions`; needs `lmax`."""
     lmax: tuple[Annotated[int, Field(ge=0)], ...] | None = None
     """Largest l for each rank, instead of `functions`; needs `nradmax`."""
-    max_total_functions: Annotated[int, Field(ge=1)] = 6000
+    max_total_functions: Annotated[int, Field(ge=1)] = 5000
     """Cap on the functions of all elements together: the fit holds several matrices of its square."""
     baseline: Literal["zbl", "none"] = "zbl"
     """What acts when two atoms come closer than in any data: the screened nuclear repulsion, or nothing."""
     windows: Mapping[str, tuple[_Positive, _Positive]] = Field(default_factory=dict)
     """Å, for pairs like `C-H`: where ZBL's share ends and over what width; chosen from the data otherwise."""
-    energy_weight: _Positive = 10.0
-    """Weight of 1 eV/atom of energy error, squared in the loss."""
+    energy_weight: _Positive = 15.0
+    """w_E: a structure of n atoms adds (w_E ΔE/√n)² to the loss."""
     forces_weight: _Positive = 1.0
-    """Weight of 1 eV/Å of force error, squared in the loss."""
+    """w_F: each force component adds (w_F ΔF)² to the loss."""
     stress_weight: Annotated[float, Field(ge=0)] = 1.0
-    """Weight of 1 eV/atom of error in stress × volume, squared in the loss."""
+    """w_S: each stress component adds (w_S V Δσ/√n)² to the loss."""
     soft_force: _Positive | None = 10.0
     """eV/Å: a structure with a largest force F counts 1/(1 + (F/soft_force)²); None: all count alike."""
     ridge: _Positive | Literal["auto", "cross-validation", "evidence"] = "auto"
@@ -108,9 +113,7 @@ class AceTrainer(Spec):
     def small_correction(cls) -> "AceTrainer":
         """Settings for a small δ on residual labels of few structures: smooth, strongly regularised, no
         core."""
-        return cls(
-            functions=60, max_rank=2, nradbase=6, baseline="none", smoothness=2.0, ridge="cross-validation"
-        )
+        return cls(functions=60, max_rank=2, nradbase=8, baseline="none", ridge="cross-validation")
 
     def train(
         self,
@@ -194,7 +197,7 @@ class AceTrainer(Spec):
     def _bonds(self, elements: tuple[str, ...], statistics: "PairStatistics", blocks: Sequence[Any]) -> Any:
         from dataclasses import replace
 
-        from pyacemaker.ace.basis import delta_bond
+        from pyacemaker.ace.basis import orthonormal_bond
         from pyacemaker.ace.pairs import core_windows
 
         columns = [
@@ -206,7 +209,17 @@ class AceTrainer(Spec):
         nradbase = max((n for _, n, _ in columns), default=1)
         nradmax = max((n for rank, n, _ in columns if rank > 1), default=1)
         lmax = max((angular for _, _, angular in columns), default=0)
-        bond = delta_bond(self.cutoff, self.radial_basis, self.exponent, (nradmax, lmax, nradbase))
+        shortest = min(float(statistics.typical.min()), self.cutoff)
+        family = self.radial_basis
+        if family == "auto":
+            family = "ChebExpCos" if shortest < RESOLUTION_LIMIT * self.cutoff else "SBessel"
+        bond = orthonormal_bond(
+            self.cutoff,
+            family,
+            self.exponent,
+            (nradmax, lmax, nradbase),
+            0.7 * min(shortest, 0.5 * self.cutoff),
+        )
         pairs = [(a, b) for a in range(len(elements)) for b in range(len(elements))]
         if self.baseline == "none":
             return dict.fromkeys(pairs, bond)
@@ -341,7 +354,7 @@ def _check_accuracy(found: Accuracy, training: Dataset) -> None:
     if not np.isfinite(values).all() or found.forces_rmse_mev_per_angstrom > 3.0 * rms + 100.0:
         raise TrainingDivergenceError(
             f"the fitted potential's force error on its own training data is "
-            f"{found.forces_rmse_mev_per_angstrom:.0f} meV/Å where the forces themselves are {rms:.0f} meV/Å; "
+            f"{found.forces_rmse_mev_per_angstrom:.0f} meV/Å, and the forces themselves are {rms:.0f} meV/Å; "
             "use fewer functions or a larger ridge, and look for wrong labels"
         )
 
