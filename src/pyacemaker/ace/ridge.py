@@ -143,7 +143,7 @@ class _Scaled:
     ) -> None:
         scale = _scale(state, prior) if scale is None else scale
         self.mean = np.zeros(len(prior)) if mean is None else mean
-        self.known = np.flatnonzero(scale > 1e-150)
+        self.known = np.flatnonzero(~(scale <= 1e-150))
         self.scale = scale[self.known]
         lower = np.tril(state.gram[np.ix_(self.known, self.known)])
         self.gram = np.asfortranarray(lower / np.outer(self.scale, self.scale))
@@ -159,6 +159,8 @@ class _Scaled:
         """The Cholesky factor (lower) of G̃ + λ, or None where it is not positive definite."""
         from scipy.linalg.lapack import dpotrf
 
+        if not len(self.gram):
+            return self.gram
         shifted = self.gram.copy(order="F")
         shifted[np.diag_indices(len(shifted))] += strength
         factor, info = dpotrf(shifted, lower=1, clean=0, overwrite_a=1)
@@ -167,6 +169,8 @@ class _Scaled:
     def scaled_solution(self, factor: FloatArray) -> FloatArray:
         from scipy.linalg.lapack import dpotrs
 
+        if not len(self.target):
+            return self.target
         return np.asarray(dpotrs(factor, self.target, lower=1)[0])
 
     def coefficients(self, factor: FloatArray) -> FloatArray:
