@@ -15,6 +15,9 @@ from pyacemaker.errors import ConfigError
 Location = tuple[int | str, ...]
 S = TypeVar("S", bound=BaseModel)
 
+_SECTION_EXPECTED = ("model_type", "model_attributes_type", "dict_type")
+"""What pydantic calls a value where a section of keys should be."""
+
 
 @dataclass(frozen=True)
 class LocatedYaml:
@@ -40,7 +43,7 @@ class LocatedYaml:
         except UnicodeDecodeError as error:
             raise ConfigError(f"{path} is not a text file; expected YAML") from error
         except (yaml.YAMLError, ValueError, RecursionError) as error:
-            raise ConfigError(f"{path} is not valid YAML: {_one_line(str(error))}") from error
+            raise ConfigError(f"{path}{_yaml_problem(error)}") from error
         _refuse_repeated_keys(path, root, set())
         return cls(path, content, root)
 
@@ -84,8 +87,11 @@ def load_settings(path: Path, model: type[S], keys: tuple[str, ...] | None = Non
 def describe_problems(error: ValidationError, located: LocatedYaml, model: type[BaseModel]) -> list[str]:
     """One sentence per problem of a `ValidationError`: file, line, key, what is wrong, the cure."""
     sentences = []
-    for problem in error.errors(include_url=False):
+    problems = error.errors(include_url=False)
+    for problem in problems:
         location = problem["loc"]
+        if problem["type"] == "too_short" and any(_is_below(other["loc"], location) for other in problems):
+            continue  # pydantic does not count the items that are wrong
         key = ".".join(str(part) for part in location if _is_written(part, location, located)) or "the file"
         text = _sentence(problem, _model_at(model, location[:-1]))
         sentences.append(f"{located.path}, line {located.line(location)}: {key}: {text}")
@@ -107,10 +113,27 @@ def _sentence(problem: Any, parent: type[BaseModel] | None) -> str:
         return f"unknown key; {hint}Allowed here: {', '.join(names) or 'nothing'}"
     if kind == "missing":
         return "this key is required"
-    message = problem["msg"].removeprefix("Value error, ")
-    if kind == "value_error" or isinstance(found, dict | list):
-        return str(message)
-    return f"{message}; found {found!r}"
+    if kind in _SECTION_EXPECTED:
+        return f"expected a section of keys and values; found {_shown(found)}"
+    if kind == "union_tag_not_found":
+        return "this section needs a kind"
+    if kind == "union_tag_invalid":
+        tag, expected = problem["ctx"]["tag"], problem["ctx"]["expected_tags"]
+        return f"kind {tag!r} is not known; expected one of {expected}, or your own as module:ClassName"
+    message = str(problem["msg"].removeprefix("Value error, "))
+    return message if kind == "value_error" else f"{message}; found {_shown(found)}"
+
+
+def _shown(found: Any) -> str:
+    if found is None:
+        return "nothing"
+    if isinstance(found, dict):
+        return "a section"
+    return f"a list of {len(found)}" if isinstance(found, list) else repr(found)
+
+
+def _is_below(location: Location, parent: Location) -> bool:
+    return len(location) > len(parent) and location[: len(parent)] == parent
 
 
 def _model_at(model: type[BaseModel], location: Location) -> type[BaseModel] | None:
@@ -167,5 +190,9 @@ def _refuse_repeated_keys(path: Path, node: yaml.Node | None, visited: set[int])
             _refuse_repeated_keys(path, item, visited)
 
 
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
+def _yaml_problem(error: Exception) -> str:
+    """The rest of a sentence that begins with the file's name."""
+    mark = getattr(error, "problem_mark", None)
+    line = "" if mark is None else f", line {mark.line + 1}"
+    problem = getattr(error, "problem", None) or " ".join(str(error).split())
+    return f"{line} is not valid YAML: {problem}"

@@ -1,0 +1,57 @@
+"""What is delivered, and what is not when the verdict fails."""
+
+import json
+
+import pytest
+
+from pyacemaker.config import load_config
+from pyacemaker.files import write_atomic
+from pyacemaker.potentials.ace import ACEPotential
+from pyacemaker.workflow.output import lammps_input, publish
+from pyacemaker.workflow.step import Manifest, hash_outputs
+from pyacemaker.workflow.steps import STEPS
+
+REASON = "the final potential does not beat the base on the held-out DFT test set in energy: so and so"
+
+
+def fail_the_verdict(directory):
+    """Let the finished step 7 of a run say that the final potential is no better."""
+    path = directory / "07_delta" / "metrics.json"
+    metrics = json.loads(path.read_text())
+    metrics["verdict"] |= {"passed": False, "reason": REASON, "energy_improved": False}
+    write_atomic(path, json.dumps(metrics))
+    key = Manifest.read(directory / "07_delta").key
+    Manifest(key, hash_outputs(STEPS[-1], directory / "07_delta")).write(directory / "07_delta")
+
+
+def test_publishing_again_gives_the_same_files(finished, run_copy):
+    names = ("metrics.json", "potential.yace", "potential.json", "in.lammps")
+    before = [(run_copy / "output" / name).read_bytes() for name in names]
+    publish(load_config(finished.config), run_copy)
+    assert [(run_copy / "output" / name).read_bytes() for name in names] == before
+
+
+def test_a_failed_verdict_delivers_the_figures_only(finished, run_copy):
+    fail_the_verdict(run_copy)
+    metrics = publish(load_config(finished.config), run_copy)
+    assert [path.name for path in (run_copy / "output").iterdir()] == ["metrics.json"]
+    assert json.loads((run_copy / "output" / "metrics.json").read_text()) == metrics
+    assert metrics["verdict"]["reason"] == REASON
+
+
+def test_a_failed_verdict_ends_the_command_with_1_and_the_table(finished, run_copy, cli):
+    fail_the_verdict(run_copy)
+    answer = cli("run", finished.config, "--run-dir", run_copy)
+    assert answer.code == 1
+    assert f"Error: {REASON}" in answer.complaint()
+    assert "final" in answer.out
+    assert "meV/atom" in answer.out
+    assert "Potential:" not in answer.out
+    assert not (run_copy / "output" / "potential.yace").exists()
+    assert (run_copy / "run.log").read_text().rstrip().endswith(REASON)
+
+
+@pytest.mark.parametrize("command", ["units           metal", "pair_style      pace", "newton          on"])
+def test_the_lammps_input_holds_what_lammps_needs(finished, command):
+    potential = ACEPotential.from_yace(finished.directory / "output" / "potential.yace")
+    assert command in lammps_input(potential).splitlines()
