@@ -135,7 +135,9 @@ def test_a_run_killed_in_four_of_its_steps_ends_as_if_nothing_had_happened(finis
         assert unfinished(directory, step), step
         before = len(Ledger(directory / "ledger.csv"))
         assert (step == "01_sample") == (before == 0)
-        assert (step in ("01_sample", "02_label")) == (before < 36)
+        assert (step in ("01_sample", "02_label")) == (
+            before < len(Ledger(finished.directory / "ledger.csv"))
+        )
     output = Run(config, directory).finish()
     assert output.count("up to date") == 6
     same_as_uninterrupted(directory, finished)
@@ -203,9 +205,9 @@ def test_ctrl_c_ends_with_130_and_says_how_to_go_on(finished, tmp_path):
     assert (state.status, state.message) == ("failed", "interrupted")
     assert "interrupted" in (directory / "run.log").read_text().splitlines()[-1]
     keys = [row.key for row in Ledger(directory / "ledger.csv").rows]
-    assert 6 <= len(keys) < 36
+    assert 6 <= len(keys) < len(Ledger(finished.directory / "ledger.csv"))
     again = Run(config, directory)
     again.wait_for(lambda path: (path / "02_label" / "manifest.json").is_file())
     again.kill()
     keys = [row.key for row in Ledger(directory / "ledger.csv").rows]
-    assert len(keys) == len(set(keys)) == 36
+    assert len(keys) == len(set(keys)) == len(Ledger(finished.directory / "ledger.csv"))

@@ -1,5 +1,6 @@
 """Progress bars and logs of the command line."""
 
+import copy
 import logging
 import sys
 import time
@@ -117,10 +118,23 @@ def _to_terminal(console: Console) -> logging.Handler:
     if console.quiet:
         return logging.NullHandler()
     if console.is_terminal:
-        return RichHandler(console=console, show_path=False, markup=False, log_time_format="%H:%M:%S")
-    handler = logging.StreamHandler(console.file)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
+        handler: logging.Handler = RichHandler(
+            console=console, show_path=False, markup=False, log_time_format="%H:%M:%S"
+        )
+        handler.setFormatter(_NoTraceback("%(message)s"))
+    else:
+        handler = logging.StreamHandler(console.file)
+        handler.setFormatter(_NoTraceback("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
     return handler
+
+
+class _NoTraceback(logging.Formatter):
+    """Leaves out tracebacks: they stand in the log file."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        short = copy.copy(record)
+        short.exc_info = short.exc_text = None
+        return super().format(short)
 
 
 def _to_file(path: Path) -> logging.Handler:
