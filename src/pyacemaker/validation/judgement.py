@@ -71,7 +71,7 @@ def verdict(base: Accuracy, final: Accuracy) -> dict[str, Any]:
         worse = " and ".join(name for name, better in (("energy", energy), ("forces", forces)) if not better)
         reason = (
             f"the final potential does not beat the base on the held-out DFT test set in {worse}: {figures}; "
-            "label more structures (label.n_train) or change delta.dft_weight"
+            "label more structures (label.n_train) or change delta.dft_emphasis"
         )
     return {
         "passed": passed,

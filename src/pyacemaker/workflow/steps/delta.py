@@ -44,7 +44,7 @@ def _fit_final(context: StepContext, correction: ACEPotential, train: Dataset) -
     pool = pool.filter(lambda structure: structure.id not in labelled_ids)
     pairs = zip(pool.labels, correction.evaluate(pool), strict=True)
     corrected = pool.with_labels([label + delta for label, delta in pairs], "teacher+delta")
-    weight = context.config.delta.dft_weight
+    weight = context.config.delta.dft_emphasis * len(corrected) / len(train)
     weighted = Dataset(structure.replace(weight=weight) for structure in train)
     trained = context.config.base.train(
         corrected + weighted, read_reference_energies(context), context.directory / "final.yace"
