@@ -124,7 +124,7 @@ def test_all_labels_and_only_the_settings_meant_are_used(trained) -> None:
     log = (workdir / "mace" / "train.log").read_text()
     assert result.facts["structures"] == 18
     assert "energy: 18" in log
-    assert "Learning rate: 0.003" in log  # multi-head fine-tuning would override it
+    assert "Learning rate: 0.001" in log  # multi-head fine-tuning would override it
     assert json.loads(json.dumps(dict(result.facts))) == dict(result.facts)
 
 
