@@ -48,3 +48,8 @@ def test_nothing_to_compare_and_unequal_numbers_are_errors():
         Accuracy.between([], [])
     with pytest.raises(ValueError):
         Accuracy.between([ZERO], [ZERO, ZERO])
+
+
+def test_in_words() -> None:
+    assert str(Accuracy(1.234, 1.0, 20.55, 15.0)) == "energy RMSE 1.23 meV/atom, force RMSE 20.6 meV/Å"
+    assert str(Accuracy(1.0, 1.0, 2.0, 2.0, 0.1234, 0.1)).endswith(", stress RMSE 0.123 GPa")

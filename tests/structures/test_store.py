@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pyacemaker.errors import DataError
 from pyacemaker.structures import Labels
 from pyacemaker.structures.store import LabelRecord, LabelStore, Ledger, LedgerRow
 
@@ -135,9 +136,20 @@ class TestLedger:
     def test_another_file_is_not_overwritten(self, tmp_path):
         path = tmp_path / "ledger.csv"
         path.write_text("date,amount\n1,2\n")
-        with pytest.raises(ValueError, match="not a ledger"):
+        with pytest.raises(DataError, match="not a ledger"):
             Ledger(path)
         assert path.read_text() == "date,amount\n1,2\n"
+
+    @pytest.mark.parametrize(
+        "line", ["1,2,3", "k,s,md,e,c,train,zero,ok,True,1,now,False", ",,,,,,,,,,,,"]
+    )
+    def test_a_damaged_line_is_named(self, tmp_path, line):
+        path = tmp_path / "ledger.csv"
+        Ledger(path).add(row("k1"))
+        with path.open("a") as handle:
+            handle.write(line + "\n")
+        with pytest.raises(DataError, match=r"ledger\.csv, line 3 is damaged"):
+            Ledger(path)
 
     def test_a_message_cannot_break_a_line(self, tmp_path):
         ledger = Ledger(tmp_path / "ledger.csv")

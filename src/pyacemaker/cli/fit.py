@@ -50,6 +50,7 @@ def fit(
     if held_out is not None:
         predicted = ACEPotential.from_yace(output).evaluate(held_out.structures)
         errors["test"] = Accuracy.between(predicted, held_out.structures.labels).as_dict()
-    print_accuracy(errors)
     counts = {"labels_found": {"train": data.n_labels, "test": held_out.n_labels if held_out else 0}}
+    typer.echo(", ".join(f"{count} labels to {name}" for name, count in counts["labels_found"].items()))
+    print_accuracy(errors)
     write_json(json_file, {**errors, **counts, "seconds": trained.metrics.seconds, **trained.facts})

@@ -16,7 +16,7 @@ def select(
     model: Annotated[
         Path | None, typer.Option(help="A MACE model whose descriptors are used; default: ACE invariants.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the random generator.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the random generator.")] = 1,
 ) -> None:
     """Pick structures from a pool."""
     from pyacemaker.cli.display import shown

@@ -43,6 +43,13 @@ class Accuracy:
             None if stress_error is None else _mae(stress_error),
         )
 
+    def __str__(self) -> str:
+        text = (
+            f"energy RMSE {self.energy_rmse_mev_per_atom:.2f} meV/atom, "
+            f"force RMSE {self.forces_rmse_mev_per_angstrom:.1f} meV/Å"
+        )
+        return text if self.stress_rmse_gpa is None else f"{text}, stress RMSE {self.stress_rmse_gpa:.3f} GPa"
+
     def as_dict(self) -> dict[str, float]:
         """The figures by name, without those that are None."""
         return {name: value for name, value in asdict(self).items() if value is not None}

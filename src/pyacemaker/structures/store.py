@@ -16,6 +16,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from pyacemaker.errors import DataError
 from pyacemaker.files import write_atomic
 from pyacemaker.structures.structure import Labels
 
@@ -179,7 +180,7 @@ class Ledger:
     """`ledger.csv`: append-only, one fsynced row per calculation, written by the run's own process only.
 
     No key has two final rows; a calculation that crashed or timed out and is tried again has one row per try.
-    A line that a kill left unfinished is dropped on opening.
+    A line that a kill left unfinished is dropped on opening, which raises `DataError` for a damaged file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -227,9 +228,18 @@ class Ledger:
         whole = text[: text.rfind("\n") + 1]
         if not whole.startswith(header):
             if whole:
-                raise ValueError(f"{self.path} is not a ledger of this version: move it away")
+                raise DataError(f"{self.path} is not a ledger of this version: move it away")
             write_atomic(self.path, header)
             return []
         if whole != text:
             write_atomic(self.path, whole)
-        return [LedgerRow.from_csv(row) for row in csv.DictReader(io.StringIO(whole))]
+        return [self._row(row, line) for line, row in enumerate(csv.DictReader(io.StringIO(whole)), start=2)]
+
+    def _row(self, row: Mapping[str, str], line: int) -> LedgerRow:
+        try:
+            return LedgerRow.from_csv(row)
+        except (ValueError, TypeError, KeyError) as error:
+            raise DataError(
+                f"{self.path}, line {line} is damaged ({error}): delete the file and run with --from label: "
+                "it is written anew from the stored labels"
+            ) from error
