@@ -9,6 +9,7 @@ from pyacemaker.ace.evaluator import evaluate
 from pyacemaker.ace.fit import RowWeights, batches, folds, normal_equations, reference_energies
 from pyacemaker.ace.pairs import core_windows, pair_statistics
 from pyacemaker.ace.ridge import merge, solve
+from pyacemaker.errors import ConfigError
 from pyacemaker.structures import AtomStructure, Labels
 
 VOIGT = ([0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1])
@@ -152,10 +153,13 @@ def test_pair_statistics_and_windows():
     assert found.typical[0, 1] == pytest.approx(2.3)
     assert found.neighbours[0].tolist() == [0, 2, 0]
     assert np.isinf(found.closest[2, 2])
-    windows = core_windows(found, ("Al", "Cu", "He"), {(0, 1): (1.5, 0.2)})
-    assert windows[0, 1] == windows[1, 0] == (1.5, 0.2)
-    chosen = {pair: window for pair, window in windows.items() if pair not in ((0, 1), (1, 0))}
+    windows = core_windows(found, ("Al", "Cu", "He"), {(0, 1): 1.5})
+    assert windows[0, 1][0] == windows[1, 0][0] == 1.5
     # one width for all: E stays continuous when two neighbours compete for being the closest
-    assert len({width for _, width in chosen.values()}) == 1
-    assert chosen[1, 1][0] < found.closest[1, 1]
-    assert 0.3 < chosen[2, 2][0] < 0.6
+    assert len({width for _, width in windows.values()}) == 1
+    assert windows[1, 1][0] < found.closest[1, 1]
+    assert 0.3 < windows[2, 2][0] < 0.6
+    chosen = core_windows(found, ("Al", "Cu", "He"), {}, 0.1)
+    assert {width for _, width in chosen.values()} == {0.1}
+    with pytest.raises(ConfigError, match="window_width"):
+        core_windows(found, ("Al", "Cu", "He"), {}, 0.7)

@@ -119,7 +119,7 @@ def test_periodic_data_with_stress(cual, tmp_path):
         {"radial_basis": "SBessel", "ridge": 1e-6},
         {"ridge": "evidence", "soft_force": None},
         {"functions": None, "nradmax": (5, 3, 2), "lmax": (0, 2, 1)},
-        {"windows": {"C-H": (0.6, 0.1), "Si-O": (1.0, 0.2)}},
+        {"windows": {"C-H": 0.6, "Si-O": 1.0}, "window_width": 0.1},
     ],
     ids=lambda settings: next(iter(settings)),
 )
@@ -235,6 +235,6 @@ def test_settings_that_contradict_each_other():
 
 
 def test_a_window_needs_a_pair(sn2, tmp_path):
-    trainer = AceTrainer(**{**QUICK.model_dump(), "windows": {"CH": (0.6, 0.1)}})
+    trainer = AceTrainer(**{**QUICK.model_dump(), "windows": {"CH": 0.6}})
     with pytest.raises(ConfigError, match="'CH' is not a pair"):
         trainer.train(sn2, None, tmp_path / "p.yace")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pyacemaker.ace.neighbours import neighbour_list
+from pyacemaker.errors import ConfigError
 from pyacemaker.structures import AtomStructure, FloatArray, IntArray
 
 CLOSEST_FACTOR = 0.85
@@ -68,11 +69,16 @@ def pair_statistics(
 
 
 def core_windows(
-    statistics: PairStatistics, elements: Sequence[str], given: Mapping[tuple[int, int], tuple[float, float]]
+    statistics: PairStatistics,
+    elements: Sequence[str],
+    given: Mapping[tuple[int, int], float],
+    width: float | None = None,
 ) -> dict[tuple[int, int], tuple[float, float]]:
     """(rcut_in, dcut_in) in Å of every ordered pair: ZBL below rcut_in − dcut_in, ACE above rcut_in.
 
-    given: windows that the user chose; the others follow from the data.
+    given: rcut_in of pairs that the user chose; the others follow from the data. width: dcut_in, the same for
+    all pairs, because the `.yace` switch jumps where neighbours with different widths compete for being the
+    nearest; None: a share of the shortest rcut_in.
     """
     from ase.data import atomic_numbers, covalent_radii
 
@@ -88,8 +94,12 @@ def core_windows(
                 ends[a, b] = max(end, SMALLEST_RADII_FACTOR * reach)
             else:
                 ends[a, b] = UNSEEN_RADII_FACTOR * reach
-    width = round(WIDTH_FACTOR * min(ends.values()), 3)
-    windows = {pair: (round(end, 3), width) for pair, end in ends.items()}
-    for (a, b), window in given.items():
-        windows[a, b] = windows[b, a] = window
-    return windows
+    for (a, b), end in given.items():
+        ends[a, b] = ends[b, a] = end
+    common = round(WIDTH_FACTOR * min(ends.values()), 3) if width is None else width
+    if common >= min(ends.values()):
+        raise ConfigError(
+            f"window_width = {common} Å is not below the end of the shortest window, {min(ends.values()):.3f} Å; "
+            "choose a smaller width"
+        )
+    return {pair: (round(end, 3), common) for pair, end in ends.items()}

@@ -78,8 +78,10 @@ class AceTrainer(Spec):
     """Cap on the functions of all elements together: the fit holds several matrices of its square."""
     baseline: Literal["zbl", "none"] = "zbl"
     """What acts when two atoms come closer than in any data: the screened nuclear repulsion, or nothing."""
-    windows: Mapping[str, tuple[_Positive, _Positive]] = Field(default_factory=dict)
-    """Å, for pairs like `C-H`: where ZBL's share ends and over what width; chosen from the data otherwise."""
+    windows: Mapping[str, _Positive] = Field(default_factory=dict)
+    """Å, for pairs like `C-H`: the distance where ZBL's share ends; chosen from the data for the others."""
+    window_width: _Positive | None = None
+    """Å below that end over which ZBL takes over, one for all pairs; None: chosen from the ends."""
     energy_weight: _Positive = 15.0
     """w_E: a structure of n atoms adds (w_E ΔE/√n)² to the loss."""
     forces_weight: _Positive = 1.0
@@ -223,7 +225,9 @@ class AceTrainer(Spec):
         pairs = [(a, b) for a in range(len(elements)) for b in range(len(elements))]
         if self.baseline == "none":
             return dict.fromkeys(pairs, bond)
-        windows = core_windows(statistics, elements, _window_indices(self.windows, elements))
+        windows = core_windows(
+            statistics, elements, _window_indices(self.windows, elements), self.window_width
+        )
         return {
             pair: replace(
                 bond, prehc=1.0, rcut_in=windows[pair][0], dcut_in=windows[pair][1], inner_cutoff="zbl"
@@ -329,15 +333,15 @@ def _affordable(training: Dataset, elements: int) -> int:
 
 
 def _window_indices(
-    windows: Mapping[str, tuple[float, float]], elements: tuple[str, ...]
-) -> dict[tuple[int, int], tuple[float, float]]:
+    windows: Mapping[str, float], elements: tuple[str, ...]
+) -> dict[tuple[int, int], float]:
     found = {}
-    for pair, window in windows.items():
+    for pair, end in windows.items():
         symbols = pair.split("-")
         if len(symbols) != 2:
             raise ConfigError(f"windows: {pair!r} is not a pair of elements like C-H")
         if all(symbol in elements for symbol in symbols):
-            found[elements.index(symbols[0]), elements.index(symbols[1])] = window
+            found[elements.index(symbols[0]), elements.index(symbols[1])] = end
     return found
 
 
