@@ -99,7 +99,7 @@ def core_windows(
     common = round(WIDTH_FACTOR * min(ends.values()), 3) if width is None else width
     if common >= min(ends.values()):
         raise ConfigError(
-            f"window_width = {common} Å is not below the end of the shortest window, {min(ends.values()):.3f} Å; "
-            "choose a smaller width"
+            f"window_width = {common} Å is not below the end of the shortest window, "
+            f"{min(ends.values()):.3f} Å; choose a smaller width"
         )
     return {pair: (round(end, 3), common) for pair, end in ends.items()}
