@@ -58,7 +58,7 @@ explore:
 base:
   functions: 80
 delta:
-  dft_weight: 5
+  dft_emphasis: 5
   correction:
     functions: 30
     max_rank: 2

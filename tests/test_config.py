@@ -121,7 +121,7 @@ BAD = {
     ),
     "negative seed": (("seed: 7", "seed: -7"), "line 2: seed: "),
     "not a number": (("lr: 0.0005", "lr: .nan"), "finetune.lr: "),
-    "infinite": (("dft_weight: 5", "dft_weight: .inf"), "delta.dft_weight: "),
+    "infinite": (("dft_emphasis: 5", "dft_emphasis: .inf"), "delta.dft_emphasis: "),
     "unknown oracle": (
         ("kind: tblite", "kind: gaussian"),
         "dft: kind 'gaussian' is not known; expected one of 'pyscf', ",

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pyacemaker.files import replacing, sha256_file, write_atomic
+from pyacemaker.files import remove_unfinished, replacing, sha256_file, write_atomic
 
 
 def test_the_sha256_of_a_known_text(tmp_path):
@@ -77,3 +77,18 @@ def test_a_reader_never_sees_a_part(tmp_path):
     finally:
         os.close(descriptor)
     assert Path(path).read_text() == "b" * 20
+
+
+def test_what_a_kill_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    folder = tmp_path / "labels" / "ab"
+    folder.mkdir(parents=True)
+    with replacing(folder / "key.json") as aside:
+        left = aside.name
+        aside.touch()
+    (folder / left).touch()
+    (folder / left.removesuffix(".json")).touch()
+    kept = ["key.json", ".tmp", ".hidden.tmp", "notes.12.tmp", ".potential.yace"]
+    for name in kept:
+        (folder / name).touch()
+    remove_unfinished(tmp_path)
+    assert sorted(path.name for path in folder.iterdir()) == sorted(kept)

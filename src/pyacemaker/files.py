@@ -2,9 +2,12 @@
 
 import hashlib
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+_ASIDE = re.compile(r"\..*\.\d+\.tmp(\..*)?")
 
 
 def sha256_file(path: Path) -> str:
@@ -20,7 +23,7 @@ def replacing(path: Path) -> Iterator[Path]:
     A reader sees the old file or the new one, never a part. On an exception the temporary file is removed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    # the suffix survives, because writers choose their format by it
+    # the suffix survives, because writers choose their format by it; _ASIDE knows these names
     aside = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
     try:
         yield aside
@@ -36,6 +39,16 @@ def write_atomic(path: Path, text: str) -> None:
     """Write `text` (UTF-8) to `path` atomically."""
     with replacing(path) as aside:
         aside.write_text(text, encoding="utf-8")
+
+
+def remove_unfinished(directory: Path) -> None:
+    """Remove what `replacing` left below `directory` when its process was killed.
+
+    Call it only where no other process writes.
+    """
+    for path in directory.rglob(".*.tmp*"):
+        if _ASIDE.fullmatch(path.name):
+            path.unlink(missing_ok=True)
 
 
 def _sync_directory(directory: Path) -> None:

@@ -38,7 +38,7 @@ def double(context: StepContext) -> None:
 
 def add_up(context: StepContext) -> None:
     doubled = json.loads((context.inputs["02_double"] / "doubled.json").read_text())
-    total = sum(doubled) + context.config.delta.dft_weight
+    total = sum(doubled) + context.config.delta.dft_emphasis
     (context.directory / "sum.json").write_text(json.dumps(total))
 
 

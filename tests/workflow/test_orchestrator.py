@@ -78,7 +78,7 @@ def test_a_skipped_step_keeps_its_time(bench):
         ({"sample_n": 7}, ["01", "02", "03"]),
         ({"seed": 2}, ["01", "02", "03"]),
         ({"base": {"functions": 50}}, ["02"]),  # its output is the same, so nothing follows
-        ({"delta": {"dft_weight": 3.0}}, ["03"]),
+        ({"delta": {"dft_emphasis": 3.0}}, ["03"]),
         ({"name": "other"}, []),
         ({"execution": {"kind": "local", "workers": 3}}, []),
         ({"label": {"n_train": 9}}, []),  # no small step looks at it
@@ -94,7 +94,7 @@ def test_changed_settings_redo_what_depends_on_them(bench, changes, redone):
 
 def test_going_back_to_the_old_settings_redoes_the_step(bench):
     bench.run()
-    bench.run(delta={"dft_weight": 3.0})
+    bench.run(delta={"dft_emphasis": 3.0})
     assert bench.run() == ["03"]
 
 

@@ -47,7 +47,7 @@ def test_the_key_follows_settings_seed_inputs_and_versions(tmp_path):
 
 def test_the_key_does_not_follow_what_the_step_does_not_use(tmp_path):
     config = small_config(tmp_path)
-    other = small_config(tmp_path, name="other", execution={"kind": "inline"}, delta={"dft_weight": 2})
+    other = small_config(tmp_path, name="other", execution={"kind": "inline"}, delta={"dft_emphasis": 2})
     assert step_key(DOUBLE, config, {}, []) == step_key(DOUBLE, other, {}, [])
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pyacemaker.config import PyAceConfig, load_config
 from pyacemaker.errors import ConfigError, PyacemakerError, UserError, VerdictError
-from pyacemaker.files import write_atomic
+from pyacemaker.files import remove_unfinished, write_atomic
 from pyacemaker.structures.store import LabelStore, Ledger
 from pyacemaker.workflow.output import publish
 from pyacemaker.workflow.progress import Progress, silent
@@ -88,6 +88,7 @@ class Orchestrator:
         first, last = self.bounds(from_step, until)
         self.run_dir.mkdir(parents=True, exist_ok=True)
         with locked(self.run_dir):
+            remove_unfinished(self.run_dir)
             write_atomic(self.run_dir / "config.yaml", self.config.to_yaml())
             state = self._fresh_state()
             for position, step in enumerate(self.steps[: last + 1]):
