@@ -188,7 +188,7 @@ def before_the_step(source: Path, directory: Path, step: str) -> None:
                 shutil.copytree(source / name, directory / name)
 
 
-def test_ctrl_c_ends_with_130_and_says_how_to_go_on(finished, tmp_path):
+def test_ctrl_c_ends_with_130_and_says_how_to_go_on(finished, tmp_path, cli):
     config = write_tiny(tmp_path, *PACED)
     directory = tmp_path / "run"
     shutil.copytree(finished.directory / "01_sample", directory / "01_sample")
@@ -206,8 +206,7 @@ def test_ctrl_c_ends_with_130_and_says_how_to_go_on(finished, tmp_path):
     assert "interrupted" in (directory / "run.log").read_text().splitlines()[-1]
     keys = [row.key for row in Ledger(directory / "ledger.csv").rows]
     assert 6 <= len(keys) < len(Ledger(finished.directory / "ledger.csv"))
-    again = Run(config, directory)
-    again.wait_for(lambda path: (path / "02_label" / "manifest.json").is_file())
-    again.kill()
+    answer = cli("run", config, "--run-dir", directory, "--until", "label")
+    assert answer.code == 0, answer.err
     keys = [row.key for row in Ledger(directory / "ledger.csv").rows]
     assert len(keys) == len(set(keys)) == len(Ledger(finished.directory / "ledger.csv"))
