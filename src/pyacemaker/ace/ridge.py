@@ -50,14 +50,15 @@ def cross_validate(
     prior: FloatArray,
     mean: FloatArray | None = None,
     strengths: Sequence[float] = STRENGTHS,
+    slack: float = 0.01,
 ) -> RidgeSolution:
     """The λ with the smallest mean log squared residual on the folds left out, then the solution on all.
 
     The geometric mean over folds keeps a few extreme structures, all in one fold or two, from choosing λ
     alone.
 
-    Scales come from all the data, so every fold regularises alike. Of strengths within 1% of the best
-    criterion the largest wins.
+    Scales come from all the data, so every fold regularises alike. Of the strengths whose criterion is
+    within `slack` of the best, the largest wins.
     """
     whole = merge(folds)
     scale = _scale(whole, prior)
@@ -70,7 +71,7 @@ def cross_validate(
             logarithms += [system.held_out_logarithm(fold, strength) for strength in tried]
         return list(map(float, logarithms / len(folds)))
 
-    return _chosen(whole, prior, mean, _search(held_out, strengths), "cross-validation", 0.01)
+    return _chosen(whole, prior, mean, _search(held_out, strengths), "cross-validation", slack)
 
 
 def maximise_evidence(

@@ -96,6 +96,9 @@ class AceTrainer(Spec):
     """Power of (1 + degree) in the prior: rough functions cost more."""
     folds: Annotated[int, Field(ge=2, le=20)] = 5
     """Parts of the data in cross-validation."""
+    caution: Annotated[float, Field(ge=0)] = 0.01
+    """Cross-validation takes the strongest regularisation whose squared held-out residual is within this
+    share of the best one's."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Of the partition into folds."""
 
@@ -113,9 +116,13 @@ class AceTrainer(Spec):
 
     @classmethod
     def small_correction(cls) -> "AceTrainer":
-        """Settings for a small δ on residual labels of few structures: smooth, strongly regularised, no
-        core."""
-        return cls(functions=60, max_rank=2, nradbase=8, baseline="none", ridge="cross-validation")
+        """Settings for a small δ on residual labels of few structures: smooth, cautious, without a core.
+
+        Where cross-validation sees no more than 10% in what is left, δ stays close to zero.
+        """
+        return cls(
+            functions=60, max_rank=2, nradbase=8, baseline="none", ridge="cross-validation", caution=0.1
+        )
 
     def train(
         self,
@@ -260,7 +267,7 @@ class AceTrainer(Spec):
             for part in fit.folds(len(training), count, self.seed)
         ]
         if method == "cross-validation":
-            return ridge.cross_validate(states, prior), importance
+            return ridge.cross_validate(states, prior, slack=self.caution), importance
         if method == "evidence":
             return ridge.maximise_evidence(states[0], prior), importance
         return ridge.solve(states[0], float(method), prior), importance

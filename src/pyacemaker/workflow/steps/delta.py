@@ -10,6 +10,7 @@ from pyacemaker.potentials.ace import ACEPotential
 from pyacemaker.potentials.base import Potential
 from pyacemaker.structures import Dataset
 from pyacemaker.structures.formats import read_structures, write_structures
+from pyacemaker.trainers.ace import AceTrainer
 from pyacemaker.validation.judgement import judge
 from pyacemaker.workflow.step import Step, StepContext
 from pyacemaker.workflow.steps.base_fit import read_reference_energies
@@ -46,11 +47,17 @@ def _fit_final(context: StepContext, correction: ACEPotential, train: Dataset) -
     corrected = pool.with_labels([label + delta for label, delta in pairs], "teacher+delta")
     weight = context.config.delta.dft_emphasis * len(corrected) / len(train)
     weighted = Dataset(structure.replace(weight=weight) for structure in train)
-    trained = context.config.base.train(
+    trained = _base_settings(context).train(
         corrected + weighted, read_reference_energies(context), context.directory / "final.yace"
     )
     context.progress("delta learning", 2, 3)
     return {"train": trained.metrics.train.as_dict(), **trained.facts}
+
+
+def _base_settings(context: StepContext) -> AceTrainer:
+    """The base fit's settings with the ridge strength it chose: few heavy labels cannot choose one well."""
+    text = (context.inputs["06_base"] / "training.json").read_text(encoding="utf-8")
+    return context.config.base.model_copy(update={"ridge": json.loads(text)["ridge"]})
 
 
 def _judge(context: StepContext, teacher: Potential, facts: dict[str, Any]) -> None:
