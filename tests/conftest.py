@@ -52,13 +52,13 @@ finetune:
 explore:
   n_structures: 40
   n_trajectories: 8
-  temperatures: [300, 600]
+  temperatures: [200, 300]
   interval: 5
   equilibration: 20
 base:
   functions: 80
 delta:
-  dft_emphasis: 5
+  dft_emphasis: 0.3
   correction:
     functions: 30
     max_rank: 2

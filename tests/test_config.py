@@ -121,7 +121,7 @@ BAD = {
     ),
     "negative seed": (("seed: 7", "seed: -7"), "line 2: seed: "),
     "not a number": (("lr: 0.0005", "lr: .nan"), "finetune.lr: "),
-    "infinite": (("dft_emphasis: 5", "dft_emphasis: .inf"), "delta.dft_emphasis: "),
+    "infinite": (("dft_emphasis: 0.3", "dft_emphasis: .inf"), "delta.dft_emphasis: "),
     "unknown oracle": (
         ("kind: tblite", "kind: gaussian"),
         "dft: kind 'gaussian' is not known; expected one of 'pyscf', ",
@@ -136,8 +136,8 @@ BAD = {
     "missing file": (("reactant: reactant.xyz", "reactant: reactants.xyz"), "reactants.xyz does not exist"),
     "directory for a file": (("reactant: reactant.xyz", "reactant: ."), "is a directory"),
     "missing key": (("      product: product.xyz\n", ""), "product: this key is required"),
-    "a temperature of zero": (("temperatures: [300, 600]", "temperatures: [0]"), "explore.temperatures"),
-    "no temperatures": (("temperatures: [300, 600]", "temperatures: []"), "explore.temperatures"),
+    "a temperature of zero": (("temperatures: [200, 300]", "temperatures: [0]"), "explore.temperatures"),
+    "no temperatures": (("temperatures: [200, 300]", "temperatures: []"), "explore.temperatures"),
     "bad checksum": (
         ("model: foundation.model", "model: foundation.model\n  sha256: abc"),
         "foundation.sha256",

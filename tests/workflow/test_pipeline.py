@@ -238,7 +238,7 @@ def test_another_reference_method_redoes_labelling_and_what_follows(finished, ru
         (("equilibration: 20", "equilibration: 25"), 4),
         (("delta:", "pseudo_label:\n  max_force: 20\ndelta:"), 5),
         (("functions: 80", "functions: 90"), 6),
-        (("dft_emphasis: 5", "dft_emphasis: 6"), 7),
+        (("dft_emphasis: 0.3", "dft_emphasis: 0.4"), 7),
     ],
 )
 def test_a_changed_setting_redoes_its_step_and_what_follows(finished, run_copy, tiny, change, first):
