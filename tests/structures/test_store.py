@@ -140,9 +140,7 @@ class TestLedger:
             Ledger(path)
         assert path.read_text() == "date,amount\n1,2\n"
 
-    @pytest.mark.parametrize(
-        "line", ["1,2,3", "k,s,md,e,c,train,zero,ok,True,1,now,False", ",,,,,,,,,,,,"]
-    )
+    @pytest.mark.parametrize("line", ["1,2,3", "k,s,md,e,c,train,zero,ok,True,1,now,False", ",,,,,,,,,,,,"])
     def test_a_damaged_line_is_named(self, tmp_path, line):
         path = tmp_path / "ledger.csv"
         Ledger(path).add(row("k1"))

@@ -7,7 +7,8 @@ tblite.
 
     python examples/sn2/foundation/make_foundation.py --work foundation_training
 
-writes `examples/sn2/foundation.model` after half an hour on one CPU core and prints its errors on the test set.
+writes `examples/sn2/foundation.model` after half an hour on one CPU core and prints its errors on the test
+set.
 """
 
 import argparse
