@@ -73,6 +73,22 @@ def test_the_final_potential_must_beat_the_base_in_both(test_set, final, passed,
         assert (found["energy_improved"], found["forces_improved"]) == (energy, forces)
 
 
+def test_a_difference_within_its_noise_is_no_defeat(test_set):
+    constant = judged(test_set, final=(5, 100.5))["verdict"]
+    assert (constant["forces"]["outcome"], constant["passed"]) == ("worse", False)  # always worse: no noise
+    given = {"foundation": (60, 300), "teacher": (10, 80), "base": (20, 100)}
+    predictions = {name: [shifted(labels, *off) for labels in test_set.labels] for name, off in given.items()}
+    forces = [60, 60, 60, 60, 60, 215]  # better but for one structure: RMSE 103.5
+    final = [shifted(labels, 5, off) for labels, off in zip(test_set.labels, forces, strict=True)]
+    found = judge(test_set, predictions | {"final": final})["verdict"]
+    assert found["forces"]["outcome"] == "equal"
+    assert found["forces"]["final"] == pytest.approx(103.5, abs=0.1)
+    assert (found["passed"], found["energy_improved"], found["forces_improved"]) == (True, True, False)
+    assert "the forces differ by less than one standard error" in found["reason"]
+    no_better = [shifted(labels, 20.5, off) for labels, off in zip(test_set.labels, forces, strict=True)]
+    assert judge(test_set, predictions | {"final": no_better})["verdict"]["passed"] is False
+
+
 def test_the_same_predictions_do_not_beat_themselves(test_set):
     same = [shifted(labels, 20, 100) for labels in test_set.labels]
     predictions = dict.fromkeys(("foundation", "teacher", "base", "final"), same)

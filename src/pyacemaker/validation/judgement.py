@@ -5,15 +5,18 @@ from typing import Any
 
 import numpy as np
 
-from pyacemaker.structures import Accuracy, Dataset, Labels
+from pyacemaker.structures import Accuracy, Dataset, FloatArray, Labels
+from pyacemaker.units import MEV_PER_EV
+
+RESAMPLES = 2000
+"""Bootstrap samples behind the standard error of a difference."""
 
 
 def judge(test: Dataset, predictions: Mapping[str, Sequence[Labels]]) -> dict[str, Any]:
     """Errors, error split and verdict of a run, as `metrics.json` holds them.
 
     test: DFT-labelled structures that no model has seen. predictions: labels of the same structures in the
-    same order by `foundation`, `teacher`, `base` and `final`. The verdict passes when the final potential has
-    a smaller RMSE than the base in energy and in forces.
+    same order by `foundation`, `teacher`, `base` and `final`. `verdict` says when it passes.
     """
     reference = test.labels
     accuracy = {name: Accuracy.between(found, reference) for name, found in predictions.items()}
@@ -25,7 +28,7 @@ def judge(test: Dataset, predictions: Mapping[str, Sequence[Labels]]) -> dict[st
     return {
         "test": measured,
         "error_split": split_errors(accuracy, predictions),
-        "verdict": verdict(accuracy["base"], accuracy["final"]),
+        "verdict": verdict(test, predictions),
     }
 
 
@@ -55,27 +58,67 @@ def split_errors(
     return split
 
 
-def verdict(base: Accuracy, final: Accuracy) -> dict[str, Any]:
-    """Whether the final potential beats the base on the test set, in energy and in forces, with figures."""
-    energy = final.energy_rmse_mev_per_atom < base.energy_rmse_mev_per_atom
-    forces = final.forces_rmse_mev_per_angstrom < base.forces_rmse_mev_per_angstrom
-    passed = energy and forces
-    figures = (
-        f"energy RMSE {final.energy_rmse_mev_per_atom:.2f} (base {base.energy_rmse_mev_per_atom:.2f}) "
-        f"meV/atom, force RMSE {final.forces_rmse_mev_per_angstrom:.1f} "
-        f"(base {base.forces_rmse_mev_per_angstrom:.1f}) meV/Å"
-    )
-    if passed:
-        reason = f"the final potential beats the base on the held-out DFT test set: {figures}"
-    else:
-        worse = " and ".join(name for name, better in (("energy", energy), ("forces", forces)) if not better)
-        reason = (
-            f"the final potential does not beat the base on the held-out DFT test set in {worse}: {figures}; "
-            "label more structures (label.n_train) or change delta.dft_emphasis"
-        )
+def verdict(test: Dataset, predictions: Mapping[str, Sequence[Labels]]) -> dict[str, Any]:
+    """Whether the final potential beats the base on the test set, with figures and their uncertainty.
+
+    In energy and in forces the final potential is `better` (smaller RMSE), `worse` (larger by more than one
+    standard error of the difference) or `equal` (larger, but within it). It passes when it is better in
+    one and not worse in the other. The standard error is that of a paired bootstrap over the structures (Efron,
+    Tibshirani, An Introduction to the Bootstrap, 1993): both potentials are judged on the same resampled sets.
+    """
+    base, final = (_squared_errors(predictions[name], test.labels) for name in ("base", "final"))
+    compared = {
+        "energy": _compare(base[0], final[0]),
+        "forces": _compare(base[1], final[1]),
+    }
+    outcomes = {name: found["outcome"] for name, found in compared.items()}
+    passed = "better" in outcomes.values() and "worse" not in outcomes.values()
     return {
         "passed": passed,
-        "reason": reason,
-        "energy_improved": energy,
-        "forces_improved": forces,
+        "reason": _reason(passed, outcomes, compared),
+        "energy_improved": outcomes["energy"] == "better",
+        "forces_improved": outcomes["forces"] == "better",
+        **compared,
     }
+
+
+def _squared_errors(
+    predicted: Sequence[Labels], reference: Sequence[Labels]
+) -> tuple[FloatArray, FloatArray]:
+    """Of each structure: squared energy error, (meV/atom)², and mean squared force error, (meV/Å)²."""
+    pairs = list(zip(predicted, reference, strict=True))
+    energy = [(MEV_PER_EV * (p.energy - r.energy) / len(r.forces)) ** 2 for p, r in pairs]
+    forces = [np.mean((MEV_PER_EV * (p.forces - r.forces)) ** 2) for p, r in pairs]
+    return np.array(energy), np.array(forces)
+
+
+def _compare(base: FloatArray, final: FloatArray) -> dict[str, Any]:
+    """RMSE of both, their difference and its standard error, and what that means."""
+    rng = np.random.default_rng(0)
+    resampled = rng.integers(len(base), size=(RESAMPLES, len(base)))
+    differences = np.sqrt(final[resampled].mean(axis=1)) - np.sqrt(base[resampled].mean(axis=1))
+    before, after = float(np.sqrt(base.mean())), float(np.sqrt(final.mean()))
+    error = float(differences.std())
+    loss = "equal" if 0.0 < after - before <= error else "worse"
+    outcome = "better" if after < before else loss
+    return {"base": before, "final": after, "standard_error": error, "outcome": outcome}
+
+
+def _reason(passed: bool, outcomes: Mapping[str, str], compared: Mapping[str, Mapping[str, Any]]) -> str:
+    energy, forces = compared["energy"], compared["forces"]
+    figures = (
+        f"energy RMSE {energy['final']:.2f} (base {energy['base']:.2f}) meV/atom, "
+        f"force RMSE {forces['final']:.1f} (base {forces['base']:.1f}) meV/Å"
+    )
+    if not passed:
+        failed = " and ".join(name for name, outcome in outcomes.items() if outcome != "better")
+        return (
+            f"the final potential does not beat the base on the held-out DFT test set in {failed}: "
+            f"{figures}; label more structures (label.n_train) or change delta.dft_emphasis"
+        )
+    equal = [name for name, outcome in outcomes.items() if outcome == "equal"]
+    noise = "".join(
+        f", where the {name} differ by less than one standard error ({compared[name]['standard_error']:.2g})"
+        for name in equal
+    )
+    return f"the final potential beats the base on the held-out DFT test set: {figures}{noise}"
