@@ -118,10 +118,10 @@ class AceTrainer(Spec):
     def small_correction(cls) -> "AceTrainer":
         """Settings for a small δ on residual labels of few structures: smooth, cautious, without a core.
 
-        Where cross-validation gains no more than 5% by it, δ stays close to zero.
+        Where cross-validation gains no more than 10% by it, δ stays close to zero.
         """
         return cls(
-            functions=60, max_rank=2, nradbase=8, baseline="none", ridge="cross-validation", caution=0.05
+            functions=60, max_rank=2, nradbase=8, baseline="none", ridge="cross-validation", caution=0.1
         )
 
     def train(

@@ -63,8 +63,8 @@ def verdict(test: Dataset, predictions: Mapping[str, Sequence[Labels]]) -> dict[
 
     In energy and in forces the final potential is `better` (smaller RMSE), `worse` (larger by more than one
     standard error of the difference) or `equal` (larger, but within it). It passes when it is better in
-    one and not worse in the other. The standard error is that of a paired bootstrap over the structures (Efron,
-    Tibshirani, An Introduction to the Bootstrap, 1993): both potentials are judged on the same resampled sets.
+    one and not worse in the other. The standard error is that of a paired bootstrap over the structures
+    (Efron, Tibshirani, An Introduction to the Bootstrap, 1993): both are judged on the same resampled sets.
     """
     base, final = (_squared_errors(predictions[name], test.labels) for name in ("base", "final"))
     compared = {
@@ -118,7 +118,7 @@ def _reason(passed: bool, outcomes: Mapping[str, str], compared: Mapping[str, Ma
         )
     equal = [name for name, outcome in outcomes.items() if outcome == "equal"]
     noise = "".join(
-        f", where the {name} differ by less than one standard error ({compared[name]['standard_error']:.2g})"
+        f", where {name} differ by less than one standard error ({compared[name]['standard_error']:.2g})"
         for name in equal
     )
     return f"the final potential beats the base on the held-out DFT test set: {figures}{noise}"
