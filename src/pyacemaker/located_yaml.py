@@ -3,6 +3,7 @@
 import difflib
 import types
 import typing
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,6 +19,18 @@ S = TypeVar("S", bound=BaseModel)
 _SECTION_EXPECTED = ("model_type", "model_attributes_type", "dict_type")
 """What pydantic calls a value where a section of keys should be."""
 
+_LIST_EXPECTED = ("tuple_type", "list_type")
+"""What pydantic calls a value where a list should be."""
+
+_PATTERNS = {
+    "^[0-9a-fA-F]{64}$": "64 hexadecimal digits, as sha256sum prints them",
+    "^[A-Za-z0-9][A-Za-z0-9._-]*$": "letters, digits and . _ - only, and a letter or a digit first",
+}
+"""Regular expressions of settings in plain words."""
+
+TEMPLATE_CURE = "write one with: pyacemaker template > config.yaml"
+"""What to do when there is no config file."""
+
 
 @dataclass(frozen=True)
 class LocatedYaml:
@@ -28,12 +41,15 @@ class LocatedYaml:
     root: yaml.Node | None
 
     @classmethod
-    def read(cls, path: Path) -> "LocatedYaml":
-        """Parse a file; `ConfigError` when it is missing, no file, no text, no YAML, or repeats a key."""
+    def read(cls, path: Path, cure: str = TEMPLATE_CURE) -> "LocatedYaml":
+        """Parse a file; `ConfigError` when it is missing, no file, no text, no YAML, or repeats a key.
+
+        cure: what to do when it is missing.
+        """
         if path.is_dir():
             raise ConfigError(f"{path} is a directory; expected a config file (YAML)")
         if not path.is_file():
-            raise ConfigError(f"{path} does not exist; write one with: pyacemaker template > config.yaml")
+            raise ConfigError(f"{path} does not exist; {cure}")
         try:
             text = path.read_text(encoding="utf-8")
             root = yaml.compose(text, Loader=yaml.SafeLoader)
@@ -67,13 +83,21 @@ class LocatedYaml:
         return _child(node, location[-1])[1] is not None
 
 
-def load_settings(path: Path, model: type[S], keys: tuple[str, ...] | None = None, **defaults: Any) -> S:
+def load_settings(
+    path: Path,
+    model: type[S],
+    keys: tuple[str, ...] | None = None,
+    *,
+    cure: str = TEMPLATE_CURE,
+    **defaults: Any,
+) -> S:
     """The settings of class `model` in a YAML file; paths in the file are relative to the file.
 
-    keys: read only these and leave the rest of the file to others. defaults: for keys that the file lacks.
+    keys: read only these and leave the rest of the file to others. cure: what to do when there is no such
+    file. defaults: for keys that the file lacks.
     Raises `ConfigError` with one sentence per problem: the file, the line, the key, what is wrong, the cure.
     """
-    located = LocatedYaml.read(path)
+    located = LocatedYaml.read(path, cure)
     content = {} if located.content is None else located.content
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: expected keys and values (`seed: 1`), found {type(content).__name__}")
@@ -120,8 +144,38 @@ def _sentence(problem: Any, parent: type[BaseModel] | None) -> str:
     if kind == "union_tag_invalid":
         tag, expected = problem["ctx"]["tag"], problem["ctx"]["expected_tags"]
         return f"kind {tag!r} is not known; expected one of {expected}, or your own as module:ClassName"
+    if kind in _PLAIN:
+        return f"{_PLAIN[kind](problem)}; found {_shown(found)}"
     message = str(problem["msg"].removeprefix("Value error, "))
     return message if kind == "value_error" else f"{message}; found {_shown(found)}"
+
+
+def _list_expected(problem: Any) -> str:
+    found = problem["input"]
+    example = f", such as [{found}]" if isinstance(found, str | int | float) else ""
+    return f"expected a list{example}"
+
+
+def _items_expected(problem: Any) -> str:
+    context = problem["ctx"]
+    n = context.get("min_length", context.get("max_length"))
+    bound = "least" if "min_length" in context else "most"
+    return f"expected a list of at {bound} {n} item{'' if n == 1 else 's'}"
+
+
+def _pattern_expected(problem: Any) -> str:
+    pattern = problem["ctx"]["pattern"]
+    return f"expected {_PATTERNS.get(pattern, f'a text that matches {pattern}')}"
+
+
+_PLAIN: dict[str, Callable[[Any], str]] = {
+    **dict.fromkeys(_LIST_EXPECTED, _list_expected),
+    **dict.fromkeys(("too_short", "too_long"), _items_expected),
+    "path_type": lambda _: "expected the name of a file",
+    "string_type": lambda _: "expected a text (quote it where it looks like a number)",
+    "string_pattern_mismatch": _pattern_expected,
+}
+"""What was expected, in plain words, by pydantic's name of the problem."""
 
 
 def _shown(found: Any) -> str:

@@ -50,6 +50,17 @@ def test_a_directory_is_no_config(cli, tmp_path, command):
         (("n_pool: 60", "n_pool: -60"), "line 24: sample.n_pool: "),
         (("product: product.xyz", "product: p.xyz"), "line 14: sample.generators.0.product: the file"),
         (("n_train: 12", "n_train: 7"), "label.n_train = 7 is fewer than min_train = 8"),
+        (
+            ("n_train: 12", "n_train: 41"),
+            "label.n_train + label.n_test = 61 structures are to be labelled, but",
+        ),
+        (("functions: 80", "cutoff: 500"), "line 37: base: cutoff = 500 Å: expected at most 20"),
+        (("kind: inline", "kind: local\n  workers: 5000"), "execution.workers: Input should be less than"),
+        (("md_temperatures: [600]", "md_temperatures: 300"), "expected a list, such as [300]; found 300"),
+        (("temperatures: [200, 300]", "temperatures: []"), "expected a list of at least 1 item; found"),
+        (("name: tiny", "name: -tiny"), "name: expected letters, digits and . _ - only, and"),
+        (("foundation.model", "foundation.model\n  sha256: abc"), "expected 64 hexadecimal digits, as"),
+        (("product: product.xyz", "product: 3"), "product: expected the name of a file; found 3"),
     ],
 )
 def test_bad_settings(cli, tiny, tmp_path, command, change, expected):
@@ -130,10 +141,36 @@ def edited(tiny, name, old, new):
         ("product.xyz", "charge=-1", "charge=minus", "charge"),
     ],
 )
-def test_bad_ends_of_a_reaction(cli, tiny, tmp_path, name, old, new, expected):
-    answer = cli("run", edited(tiny, name, old, new), "--run-dir", tmp_path / "run")
+@pytest.mark.parametrize("command", CONFIG_COMMANDS)
+def test_bad_ends_of_a_reaction(cli, tiny, tmp_path, command, name, old, new, expected):
+    answer = cli(command, edited(tiny, name, old, new))
     assert answer.code == 2
-    assert expected in answer.complaint().splitlines()[-1]
+    assert answer.complaint().startswith("Error: sample.generators.0: ")
+    assert expected in answer.err
+    assert len(answer.err.splitlines()) == 1
+    assert not (tmp_path / "runs").exists()
+
+
+DFT = "kind: tblite\n  method: GFN1-xTB"
+
+
+@pytest.mark.parametrize("command", CONFIG_COMMANDS)
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ((DFT, "kind: pyscf\n  xc: PBEO"), "xc 'PBEO' is not known to PySCF"),
+        ((DFT, "kind: pyscf\n  basis: def3-SVPD"), "basis 'def3-SVPD' is not known to PySCF"),
+        ((DFT, "kind: emt"), "holds Cl, F, but EMT covers only"),
+        (("      n_path: 8", "      charge: 60\n      n_path: 8"), "does not fit -"),
+        (("      n_path: 8", "      multiplicity: 2\n      n_path: 8"), "multiplicity 2 does not fit"),
+    ],
+)
+def test_what_cannot_work_is_found_before_anything_runs(cli, tiny, tmp_path, command, change, expected):
+    answer = cli(command, tiny(change))
+    assert answer.code == 2
+    assert expected in answer.complaint()
+    assert len(answer.err.splitlines()) == 1
+    assert not (tmp_path / "runs").exists()
 
 
 def test_an_element_that_the_foundation_does_not_know(cli, tiny, tmp_path):
@@ -158,9 +195,10 @@ def test_a_pool_that_is_too_small_is_refused_before_any_label(cli, finished, run
     shutil.rmtree(run_copy / "02_label")
     shutil.rmtree(run_copy / "labels")
     (run_copy / "ledger.csv").unlink()
-    answer = cli("run", tiny(("n_train: 12", "n_train: 41")), "--run-dir", run_copy)
+    config = tiny(("n_train: 12", "n_train: 980"), ("n_pool: 60", "n_pool: 1000"))
+    answer = cli("run", config, "--run-dir", run_copy)
     assert answer.code == 2
-    assert "the pool holds 60 structures but label.n_train + label.n_test = 61" in answer.complaint()
+    assert "structures but label.n_train + label.n_test = 1000 are to be labelled" in answer.complaint()
     assert len(Ledger(run_copy / "ledger.csv")) == 0
 
 

@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from pyacemaker.cli.display import Display, shown
-from pyacemaker.errors import UserError
+from pyacemaker.errors import UserError, VerdictError
 from pyacemaker.structures.store import Ledger
 from pyacemaker.workflow.state import WorkflowState, locked
 
@@ -33,13 +33,36 @@ def test_dry_run_says_what_would_be_done_and_does_nothing(cli, tiny, tmp_path):
         )
     ]
     assert "at most 12 to train on, 20 to test on" in answer.out
-    assert "0 are in the store already" in answer.out
+    assert "0 labels by these dft settings are in the store already" in answer.out
 
 
 def test_dry_run_of_a_finished_run(cli, finished):
     answer = cli("run", finished.config, "--run-dir", finished.directory, "--dry-run", "--from", "6")
     assert [line.split()[1] for line in answer.out.splitlines()[1:8]] == ["done"] * 5 + ["run"] * 2
-    assert f"{calls(finished.directory)} are in the store already" in answer.out
+    assert "Reference labels: none needed (02_label: up to date)" in answer.out
+
+
+def test_dry_run_counts_the_labels_of_the_present_method_only(cli, finished, run_copy, tiny):
+    known = sum(row.outcome == "ok" for row in Ledger(finished.directory / "ledger.csv").rows)
+    assert known > 30
+    command = ["--run-dir", run_copy, "--dry-run", "--from", "2"]
+    answer = cli("run", finished.config, *command)
+    assert f"{known} labels by these dft settings are in the store already" in answer.out
+    answer = cli("run", tiny(("method: GFN1-xTB", "method: GFN2-xTB")), *command)
+    assert "; 0 labels by these dft settings are in the store already" in answer.out
+
+
+def test_a_rehearsal_that_fails_its_verdict_still_predicts_the_calls(cli, finished, run_copy, monkeypatch):
+    from pyacemaker.workflow import orchestrator
+
+    def judged(metrics):
+        raise VerdictError("the base is better")
+
+    monkeypatch.setattr(orchestrator, "_judged", judged)
+    answer = cli("run", finished.config, "--run-dir", run_copy, "--rehearse")
+    assert answer.code == 1
+    assert f"The full run will make about {calls(run_copy)} DFT calls" in answer.out
+    assert "the base is better" in answer.complaint()
 
 
 def test_dry_run_of_a_rehearsal_has_its_own_directory(cli, tiny):
@@ -49,7 +72,7 @@ def test_dry_run_of_a_rehearsal_has_its_own_directory(cli, tiny):
 
 def test_the_default_directory_is_named_after_the_run(cli, tiny, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    answer = cli("run", tiny(("n_pool: 60", "n_pool: 10")), "--until", "sample", "--quiet")
+    answer = cli("run", tiny(("n_pool: 60", "n_pool: 32")), "--until", "sample", "--quiet")
     assert answer.code == 0
     assert answer.err == ""
     assert (tmp_path / "runs" / "tiny" / "01_sample" / "pool.extxyz").is_file()
@@ -174,6 +197,7 @@ def test_status_of_something_else(cli, tmp_path, content):
     answer = cli("status", tmp_path)
     assert answer.code == 2
     assert "state.json" in answer.complaint()
+    assert ("the next run rewrites it" in answer.err) == (content is not None)
     assert cli("status", tmp_path / "nowhere").code == 2
 
 

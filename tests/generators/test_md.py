@@ -183,3 +183,10 @@ def test_a_rehearsal_explores_less():
     assert MdGenerator(n_structures=900).rehearsed().n_structures == 300
     assert MdGenerator(n_structures=120).rehearsed().n_structures == 100
     assert MdGenerator(n_structures=30).rehearsed().n_structures == 30
+
+
+def test_the_structures_to_start_from_are_its_inputs(tmp_path):
+    write_structures(tmp_path / "starts.extxyz", [COPPER])
+    assert MdGenerator(starts=tmp_path / "starts.extxyz").inputs().ids == [COPPER.id]
+    with pytest.raises(ConfigError, match="set its `starts` to a file"):
+        MdGenerator().inputs()

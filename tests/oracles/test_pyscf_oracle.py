@@ -150,6 +150,24 @@ class TestRefusals:
         with pytest.raises(ConfigError, match="xc 'PBE7' is not known"):
             PyscfOracle(xc="PBE7").label(hydrogen())
 
+    @pytest.mark.parametrize("settings", [{"xc": "PBE7"}, {"basis": "def3-SVPD"}])
+    def test_unknown_names_are_found_without_a_calculation(self, settings):
+        with pytest.raises(ConfigError, match="is not known to PySCF"):
+            PyscfOracle(**settings).check_settings()
+
+    @pytest.mark.parametrize("settings", [{}, {"xc": "HF"}, {"basis": "lanl2dz"}, {"xc": "wB97M-V"}])
+    def test_known_names_pass(self, settings):
+        PyscfOracle(**settings).check_settings()
+
+    def test_structures_that_are_sure_to_fail_are_known_beforehand(self):
+        TINY.check_structure(hydrogen())
+        with pytest.raises(UnsupportedElementError, match="does not cover all of Og"):
+            TINY.check_structure(AtomStructure(np.array([118]), np.zeros((1, 3))))
+        with pytest.raises(OracleError, match="does not fit"):
+            TINY.check_structure(hydrogen(charge=3))
+        with pytest.raises(OracleError, match="molecules only"):
+            TINY.check_structure(AtomStructure.from_atoms(bulk("Cu")))
+
     @pytest.mark.parametrize("settings", [{"grid_level": 10}, {"conv_tol": 0}, {"ecut": 400}])
     def test_bad_settings(self, settings):
         with pytest.raises(ValidationError):

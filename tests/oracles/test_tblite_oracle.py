@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from ase.build import bulk, molecule
 
-from pyacemaker.errors import ConvergenceError, OracleError
+from pyacemaker.errors import ConvergenceError, OracleError, UnsupportedElementError
 from pyacemaker.oracles import TbliteOracle
 from pyacemaker.structures import AtomStructure
 
@@ -61,3 +61,15 @@ def test_quiet(capfd):
     with pytest.raises(ConvergenceError):
         TbliteOracle(max_iterations=1).label(oxygen(3))
     assert capfd.readouterr() == ("", "")
+
+
+def test_what_is_sure_to_fail_is_known_beforehand():
+    oracle = TbliteOracle()
+    oracle.check_settings()
+    oracle.check_structure(AtomStructure(np.array([86]), np.zeros((1, 3))))
+    with pytest.raises(UnsupportedElementError, match="beyond Rn"):
+        oracle.check_structure(AtomStructure(np.array([92]), np.zeros((1, 3))))
+    with pytest.raises(OracleError, match="does not fit"):
+        oracle.check_structure(AtomStructure(np.array([1]), np.zeros((1, 3)), multiplicity=1))
+    with pytest.raises(OracleError, match="molecules only"):
+        oracle.check_structure(AtomStructure.from_atoms(bulk("Cu")))

@@ -55,6 +55,14 @@ class TestLabelRecord:
 
 
 class TestLabelStore:
+    def test_records_are_all_that_can_be_read(self, tmp_path):
+        store = LabelStore(tmp_path)
+        keys = ["cd" + 62 * "0", KEY]
+        for key in keys:
+            store.put(record(key))
+        store.path("ab" + 62 * "1").write_text("{")
+        assert [found.key for found in store.records()] == sorted(keys)
+
     def test_put_and_get(self, tmp_path):
         store = LabelStore(tmp_path)
         assert store.get(KEY) is None

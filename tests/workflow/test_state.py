@@ -41,7 +41,7 @@ def test_a_directory_without_a_run(tmp_path):
 )
 def test_a_damaged_file_says_how_to_go_on(tmp_path, content):
     (tmp_path / "state.json").write_bytes(content)
-    with pytest.raises(DataError, match="delete it and run again, nothing is lost"):
+    with pytest.raises(DataError, match="the next run rewrites it, nothing is lost"):
         WorkflowState.read(tmp_path)
 
 

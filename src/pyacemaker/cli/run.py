@@ -29,6 +29,7 @@ def run(
     from pyacemaker.config import load_config
     from pyacemaker.errors import VerdictError
     from pyacemaker.workflow.orchestrator import Orchestrator
+    from pyacemaker.workflow.preflight import check_run
 
     settings = load_config(config)
     if rehearse:
@@ -36,6 +37,7 @@ def run(
     directory = run_dir if run_dir is not None else settings.default_run_dir()
     orchestrator = Orchestrator(settings, directory)
     orchestrator.bounds(from_step, until)
+    check_run(settings)
     if dry_run:
         _print_plan(orchestrator, directory, from_step, until)
         return
@@ -44,24 +46,36 @@ def run(
         with shown(directory, quiet=quiet) as display:
             metrics = Orchestrator(settings, directory, display).run(from_step, until)
     except VerdictError:
-        _print_errors(json.loads((directory / "output" / "metrics.json").read_text(encoding="utf-8")))
+        _print_result(
+            json.loads((directory / "output" / "metrics.json").read_text(encoding="utf-8")), rehearse
+        )
         raise
     if metrics is not None:
-        _print_errors(metrics)
+        _print_result(metrics, rehearse)
         typer.echo(f"Potential: {directory / 'output' / 'potential.yace'}")
-    if rehearse and metrics is not None:
-        _print_prediction(metrics)
 
 
 def _print_plan(orchestrator: Any, directory: Path, from_step: str | None, until: str | None) -> None:
+    from pyacemaker.workflow.steps.label import LABEL
+
     typer.echo(f"Run directory: {directory}")
-    for step in orchestrator.plan(from_step, until):
+    plan = {step.name: step for step in orchestrator.plan(from_step, until)}
+    for step in plan.values():
         typer.echo(f"{step.name:16s} {step.action:6s} {step.title} ({step.reason})")
+    if plan[LABEL.name].action != "run":
+        typer.echo(f"Reference labels: none needed ({LABEL.name}: {plan[LABEL.name].reason}).")
+        return
     label = orchestrator.config.label
     typer.echo(
         f"Reference labels: at most {label.n_train} to train on, {label.n_test} to test on, one per element; "
-        f"{orchestrator.known_labels()} are in the store already."
+        f"{orchestrator.known_labels()} labels by these dft settings are in the store already."
     )
+
+
+def _print_result(metrics: dict[str, Any], rehearse: bool) -> None:
+    _print_errors(metrics)
+    if rehearse:
+        _print_prediction(metrics)
 
 
 def _print_errors(metrics: dict[str, Any]) -> None:

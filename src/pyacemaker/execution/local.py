@@ -30,7 +30,7 @@ class LocalExecutor(Executor):
     """
 
     kind: Literal["local"] = "local"
-    workers: Annotated[int, Field(ge=1)] | None = None
+    workers: Annotated[int, Field(ge=1, le=1024)] | None = None
     """Number of worker processes; None = the cores that this process may use."""
     timeout_s: Annotated[float, Field(gt=0)] | None = None
     """Seconds after which an item is stopped, with `OracleTimeoutError`; None = never. Not retried."""

@@ -18,3 +18,7 @@ class Generator(Spec, ABC):
 
         The same settings, teacher and generator state give the same structures.
         """
+
+    def inputs(self) -> Dataset:
+        """The structures that the settings name by file, checked as `generate` does; none by default."""
+        return Dataset()

@@ -38,6 +38,14 @@ class MdGenerator(Generator):
     dynamics: Langevin = Langevin()
     """Time step, thermostat, wall and guards."""
 
+    def inputs(self) -> Dataset:
+        """The structures in `starts`; `ConfigError` where it is not set."""
+        from pyacemaker.structures.formats import read_structures
+
+        if self.starts is None:
+            raise ConfigError("the md generator has no structures to start from: set its `starts` to a file")
+        return read_structures(self.starts)
+
     def trajectories(self, starts: Dataset, seed: int) -> list[TrajectoryPlan]:
         """The plans of `n_trajectories` trajectories from `starts`, with a quarter more frames than wanted.
 
@@ -81,11 +89,7 @@ class MdGenerator(Generator):
 
     def generate(self, teacher: Potential, rng: np.random.Generator) -> Dataset:
         """The frames of all trajectories from the structures in `starts`, `n_structures` at most."""
-        if self.starts is None:
-            raise ConfigError("the md generator has no structures to start from: set its `starts` to a file")
-        from pyacemaker.structures.formats import read_structures
-
-        plans = self.trajectories(read_structures(self.starts), int(rng.integers(2**31)))
+        plans = self.trajectories(self.inputs(), int(rng.integers(2**31)))
         frames = [frame for found in self.run_group(plans, teacher) for frame in found.frames]
         chosen = np.linspace(0, len(frames) - 1, min(self.n_structures, len(frames))).round().astype(np.int64)
         return Dataset(frames)[chosen].unique()

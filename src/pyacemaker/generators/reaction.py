@@ -98,6 +98,11 @@ class ReactionGenerator(Generator):
         ]
         return self._filtered(anchors, Dataset(candidates), teacher)
 
+    def inputs(self) -> Dataset:
+        """Both ends; raises what `reaction` raises."""
+        reaction = self.reaction()
+        return Dataset([reaction.reactant, reaction.product])
+
     def reaction(self) -> Reaction:
         """The two ends as the files give them, tagged, and the bonds that change between them."""
         reactant, product = self._end("reactant"), self._end("product")

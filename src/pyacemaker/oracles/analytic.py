@@ -35,13 +35,17 @@ class EmtOracle(Oracle):
         """Energy (eV), forces (eV/Å), stress (eV/Å³); `UnsupportedElementError` outside `EMT_ELEMENTS`."""
         from ase.calculators.emt import EMT
 
+        self.check_structure(structure)
+        return ase_labels(structure, EMT(asap_cutoff=self.asap_cutoff))
+
+    def check_structure(self, structure: AtomStructure) -> None:
+        """`UnsupportedElementError` outside `EMT_ELEMENTS`."""
         unknown = sorted(set(structure.symbols) - set(EMT_ELEMENTS))
         if unknown:
             raise UnsupportedElementError(
                 f"structure {structure.id} holds {', '.join(unknown)}, but EMT covers only "
                 f"{', '.join(EMT_ELEMENTS)}: choose another oracle"
             )
-        return ase_labels(structure, EMT(asap_cutoff=self.asap_cutoff))
 
 
 class LennardJonesOracle(Oracle):

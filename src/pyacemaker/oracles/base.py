@@ -15,6 +15,11 @@ from pyacemaker.structures import AtomStructure, Labels
 from pyacemaker.structures.structure import ID_TOLERANCE
 
 
+def label_key(structure_id: str, method_key: str) -> str:
+    """64 hexadecimal digits: the key of the label of the structure with this id by this method."""
+    return fingerprint([structure_id, method_key])
+
+
 class LabelLimits(Spec):
     """What a label has to satisfy before it is believed."""
 
@@ -52,6 +57,19 @@ class Oracle(Spec, ABC):
         or one of its kinds.
         """
 
+    def check_settings(self) -> None:
+        """Raise a `UserError` for settings that the engine does not know; cheap, called before a run.
+
+        A subclass may look up names; by default nothing is checked.
+        """
+
+    def check_structure(self, structure: AtomStructure) -> None:
+        """Raise a `UserError` or an `OracleError` for a structure that `compute` is sure to refuse.
+
+        Cheap, called before a run for the structures that its settings name: elements, charge and spin,
+        periodicity, not the geometry. By default nothing is checked.
+        """
+
     def isolated_atom(self, symbol: str) -> AtomStructure:
         """The isolated neutral atom in its ground-state multiplicity, for the reference energies."""
         from ase.data import atomic_numbers, ground_state_magnetic_moments
@@ -76,7 +94,7 @@ class Oracle(Spec, ABC):
     def keys(self, structures: Iterable[AtomStructure]) -> list[str]:
         """64 hexadecimal digits each: what is computed (`structure.id`) and how (`method_key`)."""
         method = self.method_key()
-        return [fingerprint([structure.id, method]) for structure in structures]
+        return [label_key(structure.id, method) for structure in structures]
 
     def key(self, structure: AtomStructure) -> str:
         """The key of one structure's label."""

@@ -22,6 +22,9 @@ SAME_STATE_HARTREE = 1e-5
 """Solutions whose energies differ by less are the same state (a degenerate one turned, on a finite grid)."""
 
 
+_PROBES = ("H", "C", "Cl", "Au")  # every basis set covers one of them
+
+
 class Minimiser(Spec):
     """How the orbitals are optimised; cannot change the solution that is sought."""
 
@@ -75,6 +78,20 @@ class PyscfOracle(DftOracle):
             return engine
         return f"{engine}, pyscf-dispersion {installed_version('pyscf-dispersion', 'dispersion')}"
 
+    def check_settings(self) -> None:
+        """`ConfigError` for a functional or basis that PySCF lacks; `EngineMissingError` without PySCF."""
+        self.version()
+        self._check_functional()
+        if not any(self._covers(symbol) for symbol in _PROBES):
+            raise self._unknown_basis()
+
+    def check_structure(self, structure: AtomStructure) -> None:
+        """Refuses periodic cells, spins that do not fit, and elements that the basis lacks."""
+        refuse_periodic(structure, "pyscf")
+        unpaired_electrons(structure)
+        if not all(self._covers(symbol) for symbol in set(structure.symbols)):
+            raise self._basis_error(structure)
+
     def rungs(self) -> int:
         """The first attempt and the retries."""
         return 1 + len(self.retries)
@@ -120,17 +137,27 @@ class PyscfOracle(DftOracle):
         return {symbol: self.basis for symbol in structure.symbols if _atomic_number(symbol) > 36}
 
     def _basis_error(self, structure: AtomStructure) -> Exception:
-        from pyscf import gto
-
-        try:
-            gto.basis.load(self.basis, "H")
-        except gto.BasisNotFoundError:
-            return ConfigError(f"basis {self.basis!r} is not known to PySCF: choose another (def2-SVPD, …)")
+        if not any(self._covers(symbol) for symbol in (*_PROBES, *structure.symbols)):
+            return self._unknown_basis()
         elements = ", ".join(sorted(set(structure.symbols)))
         return UnsupportedElementError(
             f"basis {self.basis!r} does not cover all of {elements} (structure {structure.id}): choose one "
             "that does, such as def2-SVPD"
         )
+
+    def _unknown_basis(self) -> ConfigError:
+        return ConfigError(f"basis {self.basis!r} is not known to PySCF: choose another (def2-SVPD, …)")
+
+    def _covers(self, symbol: str) -> bool:
+        from pyscf import gto
+
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)
+                gto.basis.load(self.basis, symbol)
+        except gto.BasisNotFoundError:
+            return False
+        return True
 
     def _mean_field(self, molecule: "Mole", minimiser: Minimiser) -> Any:
         from pyscf import dft, scf
@@ -155,6 +182,8 @@ class PyscfOracle(DftOracle):
     def _check_functional(self) -> None:
         from pyscf.dft import libxc
 
+        if self.xc.upper() == "HF":
+            return
         try:
             libxc.parse_xc(self.xc)
         except (KeyError, ValueError) as error:

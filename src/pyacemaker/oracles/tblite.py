@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from pyacemaker.errors import ConvergenceError, OracleError
+from pyacemaker.errors import ConvergenceError, OracleError, UnsupportedElementError
 from pyacemaker.oracles.base import Oracle
 from pyacemaker.oracles.molecules import installed_version, refuse_periodic, unpaired_electrons
 from pyacemaker.structures import AtomStructure, Labels
@@ -13,6 +13,10 @@ from pyacemaker.units import BOHR_ANGSTROM, BOLTZMANN_EV_PER_KELVIN, HARTREE_EV
 
 if TYPE_CHECKING:
     from tblite.interface import Calculator
+
+
+LAST_ELEMENT = 86
+"""The parametrisations end with radon."""
 
 
 class TbliteOracle(Oracle):
@@ -36,6 +40,16 @@ class TbliteOracle(Oracle):
     def version(self) -> str:
         """tblite's version."""
         return f"tblite {installed_version('tblite', 'the tblite oracle')}"
+
+    def check_structure(self, structure: AtomStructure) -> None:
+        """Refuses periodic cells, spins that do not fit, and elements beyond radon."""
+        refuse_periodic(structure, "tblite")
+        unpaired_electrons(structure)
+        if structure.numbers.max() > LAST_ELEMENT:
+            raise UnsupportedElementError(
+                f"structure {structure.id} holds an element beyond Rn, which {self.method} does not cover: "
+                "choose another oracle"
+            )
 
     def compute(self, structure: AtomStructure) -> Labels:
         """Energy (eV) and forces (eV/Å).

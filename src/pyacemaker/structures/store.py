@@ -9,7 +9,7 @@ import csv
 import io
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Self
@@ -114,6 +114,13 @@ class LabelStore:
         except (OSError, ValueError, TypeError, KeyError):
             return None
         return record if record.key == key else None
+
+    def records(self) -> Iterator[LabelRecord]:
+        """All readable records, in the order of their keys."""
+        for path in sorted(self.directory.glob("results/*/[0-9a-f]*.json")):
+            record = self.get(path.stem)
+            if record is not None:
+                yield record
 
     def put(self, record: LabelRecord) -> None:
         """Write `record`; on return it survives a crash."""

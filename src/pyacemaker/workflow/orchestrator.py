@@ -10,8 +10,10 @@ from typing import Any, Literal
 from pyacemaker.config import PyAceConfig, load_config
 from pyacemaker.errors import ConfigError, PyacemakerError, UserError, VerdictError
 from pyacemaker.files import remove_unfinished, write_atomic
+from pyacemaker.oracles.base import label_key
 from pyacemaker.structures.store import LabelStore, Ledger
 from pyacemaker.workflow.output import publish
+from pyacemaker.workflow.preflight import check_run
 from pyacemaker.workflow.progress import Progress, silent
 from pyacemaker.workflow.state import StepState, WorkflowState, locked
 from pyacemaker.workflow.step import (
@@ -100,8 +102,10 @@ class Orchestrator:
         return _judged(metrics)
 
     def known_labels(self) -> int:
-        """How many labels the run directory's store holds already."""
-        return len(LabelStore(self.run_dir / "labels"))
+        """How many labels by the present `dft` settings the run directory's store holds already."""
+        method = self.config.dft.method_key()
+        records = LabelStore(self.run_dir / "labels").records()
+        return sum(r.is_ok and r.key == label_key(r.structure_id, method) for r in records)
 
     def bounds(self, from_step: str | None, until: str | None) -> tuple[int | None, int]:
         """Positions of the step to start anew from (None: resume) and of the last step.
@@ -232,6 +236,7 @@ def run(
     settings = config if isinstance(config, PyAceConfig) else load_config(Path(config))
     if rehearse:
         settings = settings.rehearsed()
+    check_run(settings)
     directory = Path(run_dir) if run_dir is not None else settings.default_run_dir()
     return Orchestrator(settings, directory, progress).run(from_step, until)
 

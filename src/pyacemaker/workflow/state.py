@@ -52,7 +52,7 @@ class WorkflowState:
             return cls(**content, steps=steps)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise DataError(
-                f"{path} is damaged ({error}): delete it and run again, nothing is lost"
+                f"{path} is damaged ({error}): the next run rewrites it, nothing is lost"
             ) from error
 
     def write(self, run_dir: Path) -> None:

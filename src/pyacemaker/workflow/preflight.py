@@ -1,0 +1,43 @@
+"""What is wrong with a run before anything runs: found in a second instead of in its second step."""
+
+from pyacemaker.config import PyAceConfig
+from pyacemaker.errors import DataError, InsufficientDataError, OracleError, UserError
+from pyacemaker.oracles.base import Oracle
+from pyacemaker.structures import Dataset
+
+
+def check_run(config: PyAceConfig) -> None:
+    """Raise a `UserError` for settings and input files that cannot work together.
+
+    Looked at: whether the pool has room for the labels, whether the oracle knows its settings, whether the
+    generators can use their input files, and whether the oracle covers what these hold.
+    """
+    config.check_budget()
+    _check_pool(config)
+    config.dft.check_settings()
+    for index, generator in enumerate(config.sample.generators):
+        try:
+            _check_covered(generator.inputs(), config.dft)
+        except UserError as error:
+            raise type(error)(f"sample.generators.{index}: {error}") from error
+        except OracleError as error:
+            raise DataError(f"sample.generators.{index}: {error}") from error
+
+
+def _check_pool(config: PyAceConfig) -> None:
+    wanted, n_pool = config.planned_labels(), config.sample.n_pool
+    if wanted > n_pool:
+        raise InsufficientDataError(
+            f"label.n_train + label.n_test = {wanted} structures are to be labelled, but sample.n_pool = "
+            f"{n_pool}: ask for fewer labels, or raise sample.n_pool"
+        )
+
+
+def _check_covered(structures: Dataset, oracle: Oracle) -> None:
+    """Each kind of molecule or crystal once: what the check looks at is not the geometry."""
+    seen = set()
+    for structure in structures:
+        kind = (*sorted(structure.symbols), structure.charge, structure.multiplicity, structure.is_periodic)
+        if kind not in seen:
+            seen.add(kind)
+            oracle.check_structure(structure)
