@@ -87,11 +87,11 @@ def test_labels_that_are_not_finite_are_skipped_and_counted(cli, data, settings,
     n_train = len(read_structures(train))
     answer = cli("fit", train, "-o", tmp_path / "p.yace", "--test", test, "--config", settings)
     assert answer.code == 0, answer.err
-    assert f"{train}: 2 of {n_train} labels hold NaN or Inf and are skipped" in answer.err
-    assert f"{test}: 2 of 10 labels hold NaN or Inf and are skipped" in answer.err
+    assert f"{train}: 2 of {n_train} labels hold NaN, Inf or numbers beyond" in answer.err
+    assert f"{test}: 2 of 10 labels hold NaN, Inf or numbers beyond" in answer.err
     assert f"{n_train - 2} labels to train, 8 labels to test" in answer.out
     answer = cli("evaluate", tmp_path / "p.yace", test)
-    assert "2 of 10 labels hold NaN or Inf and are skipped" in answer.err
+    assert "2 of 10 labels hold NaN, Inf or numbers beyond" in answer.err
     assert "10 structures, 8 with labels" in answer.out
 
 
@@ -110,6 +110,70 @@ def test_other_keys_of_the_labels(cli, data, settings, tmp_path):
     answer = cli("evaluate", tmp_path / "p.yace", train, "--energy-key", "nothing")
     assert answer.code == 2
     assert "nothing" in answer.complaint()
+
+
+def test_labels_under_other_names_are_pointed_out(cli, finished, tmp_path):
+    potential = finished.directory / "output" / "potential.yace"
+    test = tmp_path / "test.extxyz"
+    text = (finished.directory / "02_label" / "test.extxyz").read_text()
+    test.write_text(text.replace("REF_energy", "dft_energy").replace("REF_forces", "dft_forces"))
+    answer = cli("evaluate", potential, test)
+    assert answer.code == 0
+    assert "no labels found, but the keys dft_energy, dft_forces look like some" in answer.err
+    assert "--energy-key and --forces-key" in answer.err
+    for options in (["--energy-key", "wrong"], ["--energy-key", "dft_energy", "--forces-key", "wrong"]):
+        answer = cli("evaluate", potential, test, *options)
+        assert answer.code == 2
+        assert "wrong" in answer.complaint()
+    answer = cli("evaluate", potential, test, "--energy-key", "dft_energy", "--forces-key", "dft_forces")
+    assert "20 structures, 20 with labels" in answer.out
+    assert "look like" not in answer.err
+
+
+def test_inputs_are_not_overwritten(cli, finished, data, settings, tmp_path):
+    potential = finished.directory / "output" / "potential.yace"
+    same = data[0].parent / "." / data[0].name
+    before = data[0].read_bytes(), potential.read_bytes()
+    for command in (
+        ["evaluate", potential, data[0], "-o", same],
+        ["evaluate", potential, data[0], "--json", potential],
+        ["fit", data[0], "-o", tmp_path / "p.yace", "--config", settings, "--json", settings],
+        ["select", data[0], "-n", "2", "-o", same],
+        ["label", data[0], "--config", finished.config, "-o", same],
+    ):
+        answer = cli(*command)
+        assert answer.code == 2
+        assert "is an input of this command; choose another name" in answer.complaint()
+    assert (data[0].read_bytes(), potential.read_bytes()) == before
+    assert settings.read_text() == SETTINGS
+
+
+def test_structures_that_cannot_be_evaluated_are_named(cli, finished, data, settings, tmp_path):
+    """Coinciding atoms and unknown elements: the file, the frame and the formula."""
+    potential = finished.directory / "output" / "potential.yace"
+    frames = ase.io.read(data[1], ":")
+    frames[2].positions[1] = frames[2].positions[0]
+    ase.io.write(data[1], frames, columns=["symbols", "positions", "REF_forces"])
+    broken = f"{frames[2].get_chemical_formula()}, id "
+    for command in (
+        ["evaluate", potential, data[1]],
+        ["fit", data[1], "-o", tmp_path / "p.yace", "--config", settings],
+        ["select", data[1], "-n", "2"],
+    ):
+        answer = cli(*command)
+        assert answer.code == 2
+        assert f"{data[1]}: structure 2 (counted from 0; {broken}" in answer.complaint()
+        assert "apart" in answer.err
+    (tmp_path / "helium.xyz").write_text("1\n\nC 0 0 0\n2\n\nHe 0 0 0\nHe 0 0 3\n")
+    answer = cli("evaluate", potential, tmp_path / "helium.xyz")
+    assert f"{tmp_path / 'helium.xyz'}: structure 1 (counted from 0; He2, id " in answer.complaint()
+
+
+def test_a_fit_config_that_is_not_there(cli, data, tmp_path):
+    answer = cli("fit", data[0], "-o", tmp_path / "p.yace", "--config", tmp_path / "nope.yaml")
+    assert answer.code == 2
+    assert "nope.yaml does not exist; write the fit's settings into it" in answer.complaint()
+    assert "pyacemaker template" not in answer.err
 
 
 @pytest.mark.parametrize(

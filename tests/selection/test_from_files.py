@@ -37,6 +37,17 @@ def test_the_same_seed_gives_the_same_choice(method):
     )
 
 
+@pytest.mark.parametrize("method", SELECTORS)
+def test_repeated_structures_are_picked_once(method, pool, tmp_path, caplog):
+    path = tmp_path / "pool.extxyz"
+    write_structures(path, [*pool[10:16], *pool[10:16], *pool[16:19]])
+    chosen = select_from_file(path, 9, method)
+    assert chosen.tolist() == [0, 1, 2, 3, 4, 5, 12, 13, 14]
+    assert f"{path}: 6 of 15 structures repeat an earlier one and are left out" in caplog.text
+    with pytest.raises(InsufficientDataError, match="only 9 are there"):
+        select_from_file(path, 10, method)
+
+
 @pytest.mark.parametrize("model", [None, FOUNDATION], ids=["ace", "mace"])
 def test_features_are_invariant(pool, model):
     turn = Rotation.random(random_state=4).as_matrix()

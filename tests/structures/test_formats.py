@@ -278,14 +278,33 @@ def test_labels_that_are_not_finite_are_skipped_with_one_warning_that_counts_the
     assert [label.energy for label in found.structures.labels] == [-1.0, -2.0]
     assert (found.n_labels, found.n_skipped) == (2, 3)
     assert [record.getMessage() for record in caplog.records] == [
-        f"{path}: 3 of 5 labels hold NaN or Inf and are skipped"
+        f"{path}: 3 of 5 labels hold NaN, Inf or numbers beyond 1e6 eV per atom or eV/Å and are skipped"
     ]
     assert len(read_structures(path)) == 5
     assert len(read_structures(path).labelled()) == 2
 
 
+@pytest.mark.parametrize(("energy", "force"), [("1e300", "0.1"), ("-2.1e6", "0.1"), ("-1", "1e300")])
+def test_absurdly_large_labels_are_skipped_like_those_that_are_not_finite(tmp_path, caplog, energy, force):
+    good = HEAD + "energy=-1.9e6" + BODY  # two atoms of some heavy element
+    path = write(
+        tmp_path, good + HEAD + f"energy={energy}" + BODY.replace("0.1 0.0 0.0\nH", f"{force} 0.0 0.0\nH")
+    )
+    found = read_labelled(path)
+    assert [label.energy for label in found.structures.labels] == [-1.9e6]
+    assert "1 of 2 labels hold NaN, Inf or numbers beyond 1e6 eV per atom or eV/Å" in caplog.text
+
+
+def test_other_names_are_pointed_out_only_when_asked_for(tmp_path, caplog):
+    path = write(tmp_path, HEAD.replace("forces", "dft_forces") + "E=-1 pred_energy=2 system=methane" + BODY)
+    read_structures(path)
+    assert caplog.text == ""
+    read_structures(path, warn_without_labels=True)
+    assert "the keys E, dft_forces look like some" in caplog.text
+
+
 def test_only_labels_that_are_not_finite_are_an_error(tmp_path):
-    with pytest.raises(DataError, match="all 1 labels hold NaN or Inf"):
+    with pytest.raises(DataError, match="all 1 labels hold NaN, Inf or"):
         read_labelled(write(tmp_path, HEAD + "energy=nan" + BODY))
 
 

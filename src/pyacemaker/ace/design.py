@@ -16,6 +16,7 @@ from pyacemaker.ace.neighbours import Edges, neighbour_list
 from pyacemaker.ace.radial import radial_functions
 from pyacemaker.errors import UnsupportedElementError
 from pyacemaker.structures import AtomStructure, FloatArray, IntArray
+from pyacemaker.structures.dataset import locating
 
 _VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 
@@ -179,7 +180,11 @@ def design_features(
     blocks = tuple(graded_blocks(mu, np.full(count, 99), functions, 3, 6) for mu in range(count))
     basis = Basis(symbols, {(i, j): bond for i in range(count) for j in range(count)}, blocks)
     design = Design(basis)
-    return np.array([design.invariants([s]).sum(axis=0) / len(s) for s in structures]).reshape(-1, len(basis))
+    averages = []
+    for index, structure in enumerate(structures):
+        with locating(index, structure):
+            averages.append(design.invariants([structure]).sum(axis=0) / len(structure))
+    return np.array(averages).reshape(-1, len(basis))
 
 
 def _core_rows(terms: CoreTerms, edges: Edges, atom_rows: IntArray, rows: int) -> FloatArray:

@@ -8,6 +8,7 @@ import numpy as np
 from pyacemaker.ace.neighbours import neighbour_list
 from pyacemaker.errors import ConfigError
 from pyacemaker.structures import AtomStructure, FloatArray, IntArray
+from pyacemaker.structures.dataset import locating
 
 CLOSEST_FACTOR = 0.85
 """The window ends below this share of the closest approach in the data: there ACE is at work unchanged."""
@@ -50,9 +51,10 @@ def pair_statistics(
         (a, b): [] for a in range(count) for b in range(count)
     }
     neighbours = np.zeros((count, count), dtype=np.int64)
-    for structure in structures:
+    for position, structure in enumerate(structures):
         species = np.array([index[symbol] for symbol in structure.symbols])
-        edges = neighbour_list(structure.positions, structure.cell, structure.pbc, cutoff)
+        with locating(position, structure):
+            edges = neighbour_list(structure.positions, structure.cell, structure.pbc, cutoff)
         key = edges.i * count + species[edges.j]
         order = np.lexsort((edges.distances, key))
         found, first, number = np.unique(key[order], return_index=True, return_counts=True)

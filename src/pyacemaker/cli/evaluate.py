@@ -22,14 +22,18 @@ def evaluate(
     from pyacemaker.cli.display import shown
     from pyacemaker.potentials.loading import load_potential
     from pyacemaker.structures import Accuracy
+    from pyacemaker.structures.dataset import within
     from pyacemaker.structures.formats import read_structures, write_predictions
 
-    check_output(output, "--output")
-    check_output(json_file, "--json")
+    for path, option in ((output, "--output"), (json_file, "--json")):
+        check_output(path, option, structures, potential)
     with shown():
         model = load_potential(potential)
-        dataset = read_structures(structures, energy_key=energy_key, forces_key=forces_key)
-        predicted = model.evaluate(dataset)
+        dataset = read_structures(
+            structures, energy_key=energy_key, forces_key=forces_key, warn_without_labels=True
+        )
+        with within(structures):
+            predicted = model.evaluate(dataset)
     if output is not None:
         write_predictions(output, dataset, predicted)
     labelled = [index for index, structure in enumerate(dataset) if structure.labels is not None]

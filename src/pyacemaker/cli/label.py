@@ -21,7 +21,7 @@ def label(
     from pyacemaker.config import load_labelling
     from pyacemaker.workflow.labelling import label_file
 
-    check_output(output, "--output")
+    check_output(output, "--output", pool, config)
     settings = load_labelling(config)
     with shown(quiet=quiet) as display:
         labelled = label_file(

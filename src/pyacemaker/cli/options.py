@@ -19,13 +19,15 @@ JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the figures
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no log on the terminal.")]
 
 
-def check_output(path: Path | None, option: str) -> None:
+def check_output(path: Path | None, option: str, *inputs: Path | None) -> None:
     """`UserError` naming the `option` where no file can be written at `path`: before the work, not after.
 
-    Directories that do not exist yet are no reason: they are made.
+    Directories that do not exist yet are no reason: they are made. inputs: files that it must not overwrite.
     """
     if path is None:
         return
+    if any(item is not None and item.resolve() == path.resolve() for item in inputs):
+        raise UserError(f"{option} {path} is an input of this command; choose another name")
     if path.is_dir():
         raise UserError(f"{option} {path} is a directory; give the name of a file in it")
     parent = next(folder for folder in path.absolute().parents if folder.exists())

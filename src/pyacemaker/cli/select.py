@@ -22,7 +22,7 @@ def select(
     from pyacemaker.cli.display import shown
     from pyacemaker.selection.from_files import select_from_file
 
-    check_output(output, "--output")
+    check_output(output, "--output", pool, model)
     with shown():
         chosen = select_from_file(pool, n, method, output=output, model=model, seed=seed)
     typer.echo(f"{len(chosen)} structures: {' '.join(str(index) for index in chosen)}")

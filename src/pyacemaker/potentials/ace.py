@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from pyacemaker.potentials.base import Potential
 from pyacemaker.structures import AtomStructure, Labels
+from pyacemaker.structures.dataset import locating
 
 if TYPE_CHECKING:
     from pyacemaker.ace.evaluator import CompiledModel, Evaluation
@@ -56,9 +57,13 @@ class ACEPotential(Potential):
         """Energy, forces, energies of the atoms and, for cells periodic in all directions, stress.
 
         Raises `UnsupportedElementError` for an element that the potential lacks, and `DataError` for atoms
-        that coincide.
+        that coincide; both name the structure.
         """
-        return [self._labels(structure) for structure in structures]
+        found = []
+        for index, structure in enumerate(structures):
+            with locating(index, structure):
+                found.append(self._labels(structure))
+        return found
 
     def calculator(self) -> "ACECalculator":
         """An ASE calculator with the same answers."""

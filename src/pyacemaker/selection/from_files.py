@@ -1,5 +1,6 @@
 """Selection from a structure file."""
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,10 @@ from pyacemaker.selection.direct import DirectSelector
 from pyacemaker.selection.maxvol import MaxvolSelector
 from pyacemaker.selection.random import RandomSelector
 from pyacemaker.structures import Dataset, FloatArray, IntArray
+from pyacemaker.structures.dataset import within
 from pyacemaker.structures.formats import read_structures, write_structures
+
+logger = logging.getLogger(__name__)
 
 SELECTORS: dict[str, type[Selector]] = {
     "direct": DirectSelector,
@@ -25,16 +29,29 @@ def select_from_file(
     """(n,) indices into the structures of `pool`, picked by `method`; they are written to `output`.
 
     The features are the descriptors of the MACE model `model`, or the structure-averaged ACE invariants of a
-    default basis where none is given. Raises `UserError` for n < 1, and `InsufficientDataError`.
+    default basis where none is given. Of structures with the same id only the first can be picked. Raises
+    `UserError` for n < 1, and `InsufficientDataError`.
     """
     if n < 1:
         raise UserError(f"-n {n}: expected at least 1")
     structures = read_structures(pool)
-    features = structure_features(structures, model)
-    chosen = SELECTORS[method]().select(features, n, np.random.default_rng(seed))
+    with within(pool):
+        features = structure_features(structures, model)
+    distinct = _first_of_each(structures)
+    dropped = len(structures) - len(distinct)
+    if dropped:
+        logger.warning(
+            "%s: %d of %d structures repeat an earlier one and are left out", pool, dropped, len(structures)
+        )
+    chosen = distinct[SELECTORS[method]().select(features[distinct], n, np.random.default_rng(seed))]
     if output is not None:
         write_structures(output, structures[chosen])
     return chosen
+
+
+def _first_of_each(structures: Dataset) -> IntArray:
+    """Index of the first structure of every id, in order."""
+    return np.sort(np.unique(np.array(structures.ids), return_index=True)[1]).astype(np.int64)
 
 
 def structure_features(structures: Dataset, model: Path | None) -> FloatArray:

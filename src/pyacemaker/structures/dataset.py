@@ -2,12 +2,35 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import overload
 
 import numpy as np
 from ase.data import chemical_symbols
 
+from pyacemaker.errors import DataError, UnsupportedElementError
 from pyacemaker.structures.structure import AtomStructure, FloatArray, IntArray, Labels
+
+
+@contextmanager
+def within(path: Path) -> Iterator[None]:
+    """`DataError` and `UnsupportedElementError` from inside say which file holds the structures."""
+    try:
+        yield
+    except (DataError, UnsupportedElementError) as error:
+        raise type(error)(f"{path}: {error}") from error
+
+
+@contextmanager
+def locating(index: int, structure: AtomStructure) -> Iterator[None]:
+    """`DataError` and `UnsupportedElementError` from inside say which structure of a sequence causes them."""
+    try:
+        yield
+    except (DataError, UnsupportedElementError) as error:
+        formula = structure.to_atoms().get_chemical_formula()
+        place = f"structure {index} (counted from 0; {formula}, id {structure.id})"
+        raise type(error)(f"{place}: {error}") from error
 
 
 class Dataset(Sequence[AtomStructure]):

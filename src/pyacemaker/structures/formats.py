@@ -6,10 +6,12 @@ names are arguments. A label needs an energy and forces; a lone atom's forces ar
 """
 
 import logging
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 from ase import Atoms
 from ase.io.formats import UnknownFileTypeError, filetype, ioformats
 
@@ -18,6 +20,7 @@ from pyacemaker.files import replacing
 from pyacemaker.structures.dataset import Dataset
 from pyacemaker.structures.extxyz import Frame, read_extxyz, write_extxyz
 from pyacemaker.structures.frames import (
+    LABEL_KEYS,
     STRUCTURE_KEYS,
     LabelKeys,
     any_frame,
@@ -29,6 +32,14 @@ from pyacemaker.structures.frames import (
 from pyacemaker.structures.structure import AtomStructure, Labels
 
 logger = logging.getLogger(__name__)
+
+LARGEST_LABEL = 1e6
+"""eV per atom and eV/Å: numbers beyond are no labels (the energy of uranium is -0.8e6 eV)."""
+
+UNUSABLE = "NaN, Inf or numbers beyond 1e6 eV per atom or eV/Å"
+"""What makes a label unusable, for messages."""
+
+_LIKE_A_LABEL = re.compile(r"energ|forc|gradient|^[ef]$|(^|[_-])[ef]($|[_-])", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -56,6 +67,7 @@ def read_structures(
     forces_key: str | None = None,
     stress_key: str | None = None,
     allow_empty: bool = False,
+    warn_without_labels: bool = False,
 ) -> Dataset:
     """All structures of a file, with labels where there are finite ones.
 
@@ -63,6 +75,7 @@ def read_structures(
     components or 3 × 3, for periodic structures. A key that is given replaces the default ones; `stress_key`
     follows `energy_key` (`dft_energy`, `dft_stress`) unless it is given too. Tag from `tag` or `config_type`,
     weight from `weight` or `config_weight`, charge and spin multiplicity from `charge` and `spin`.
+    warn_without_labels: say so where no labels are found but some seem to stand under other names.
 
     Raises `DataError` when the file is missing, unreadable, empty (unless `allow_empty`), holds something
     that is no structure, or when no structure has labels under the keys that were asked for.
@@ -75,6 +88,8 @@ def read_structures(
     if found.n_labels == 0 and keys.are_given() and found.structures:
         raise DataError(found.no_labels_message(path))
     found.warn(path)
+    if warn_without_labels:
+        found.warn_of_other_keys(path)
     return Dataset(found.structures)
 
 
@@ -87,7 +102,8 @@ def read_labelled(
 ) -> LabelledData:
     """The labelled structures of a file; see `read_structures` for what is understood.
 
-    Labels that hold NaN or Inf are left out, with one warning that counts them. Raises `DataError` as
+    Labels that hold NaN or Inf, or numbers beyond `LARGEST_LABEL`, are left out, with one warning that counts
+    them. Raises `DataError` as
     `read_structures` does, and when no usable label is found.
     """
     path = Path(path)
@@ -152,7 +168,7 @@ class _Found:
         labels, is_incomplete = find_labels(frame, self.keys)
         self.n_incomplete += is_incomplete
         self.n_without += labels is None
-        if labels is not None and not labels.is_finite():
+        if labels is not None and not _is_usable(labels):
             self.n_not_finite += 1
             labels = None
         self.structures.append(to_structure(frame, labels, self.keys.names))
@@ -161,7 +177,7 @@ class _Found:
         total = len(self.structures)
         if self.n_not_finite:
             logger.warning(
-                "%s: %d of %d labels hold NaN or Inf and are skipped", path, self.n_not_finite, total
+                "%s: %d of %d labels hold %s and are skipped", path, self.n_not_finite, total, UNUSABLE
             )
         if self.n_incomplete:
             logger.warning(
@@ -172,9 +188,23 @@ class _Found:
                 total,
             )
 
+    def warn_of_other_keys(self, path: Path) -> None:
+        others = sorted(
+            key
+            for key in self.present - STRUCTURE_KEYS - LABEL_KEYS
+            if _LIKE_A_LABEL.search(key) and not key.startswith("pred_")
+        )
+        if others and not self.n_labels and not self.keys.are_given():
+            logger.warning(
+                "%s: no labels found, but the keys %s look like some: name them with --energy-key and "
+                "--forces-key",
+                path,
+                ", ".join(others),
+            )
+
     def no_labels_message(self, path: Path) -> str:
         if self.n_not_finite:
-            reason = f"all {self.n_not_finite} labels hold NaN or Inf"
+            reason = f"all {self.n_not_finite} labels hold {UNUSABLE}"
             return f"{path}: no usable labels: {reason}; recompute those structures or leave them out"
         present = ", ".join(sorted(self.present - STRUCTURE_KEYS)) or "none"
         return (
@@ -182,6 +212,13 @@ class _Found:
             f"{self.keys.describe()}, found the keys {present}; name the right ones with "
             "--energy-key and --forces-key"
         )
+
+
+def _is_usable(labels: Labels) -> bool:
+    if not labels.is_finite():
+        return False
+    largest = max(abs(labels.energy) / len(labels.forces), float(np.abs(labels.forces).max()))
+    return largest <= LARGEST_LABEL
 
 
 def _read(path: Path, keys: LabelKeys) -> _Found:
