@@ -71,7 +71,7 @@ class DeltaSettings(Spec):
 
     correction: AceTrainer = AceTrainer.small_correction()
     """The small ACE that is fitted to DFT minus teacher."""
-    dft_emphasis: Annotated[float, Field(gt=0)] = 3.0
+    dft_emphasis: Annotated[float, Field(gt=0)] = 2.0
     """Total weight of the DFT-labelled structures in the final fit, over that of the pseudo-labelled ones.
 
     A larger value gains more where the teacher is poor, and overfits the labels where it is good: over five

@@ -84,7 +84,7 @@ def test_a_difference_within_its_noise_is_no_defeat(test_set):
     assert found["forces"]["outcome"] == "equal"
     assert found["forces"]["final"] == pytest.approx(103.5, abs=0.1)
     assert (found["passed"], found["energy_improved"], found["forces_improved"]) == (True, True, False)
-    assert "where forces differ by less than one standard error" in found["reason"]
+    assert "where forces differ by less than two standard errors" in found["reason"]
     no_better = [shifted(labels, 20.5, off) for labels, off in zip(test_set.labels, forces, strict=True)]
     assert judge(test_set, predictions | {"final": no_better})["verdict"]["passed"] is False
 

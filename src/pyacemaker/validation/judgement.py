@@ -8,6 +8,8 @@ import numpy as np
 from pyacemaker.structures import Accuracy, Dataset, FloatArray, Labels
 from pyacemaker.units import MEV_PER_EV
 
+SIGNIFICANT = 2.0
+"""Standard errors beyond which a difference is no longer chance (95%)."""
 RESAMPLES = 2000
 """Bootstrap samples behind the standard error of a difference."""
 
@@ -61,8 +63,8 @@ def split_errors(
 def verdict(test: Dataset, predictions: Mapping[str, Sequence[Labels]]) -> dict[str, Any]:
     """Whether the final potential beats the base on the test set, with figures and their uncertainty.
 
-    In energy and in forces the final potential is `better` (smaller RMSE), `worse` (larger by more than one
-    standard error of the difference) or `equal` (larger, but within it). It passes when it is better in
+    In energy and in forces the final potential is `better` (smaller RMSE), `worse` (larger by more than two
+    standard errors of the difference) or `equal` (larger, but within it). It passes when it is better in
     one and not worse in the other. The standard error is that of a paired bootstrap over the structures
     (Efron, Tibshirani, An Introduction to the Bootstrap, 1993): both are judged on the same resampled sets.
     """
@@ -99,7 +101,7 @@ def _compare(base: FloatArray, final: FloatArray) -> dict[str, Any]:
     differences = np.sqrt(final[resampled].mean(axis=1)) - np.sqrt(base[resampled].mean(axis=1))
     before, after = float(np.sqrt(base.mean())), float(np.sqrt(final.mean()))
     error = float(differences.std())
-    loss = "equal" if 0.0 < after - before <= error else "worse"
+    loss = "equal" if 0.0 < after - before <= SIGNIFICANT * error else "worse"
     outcome = "better" if after < before else loss
     return {"base": before, "final": after, "standard_error": error, "outcome": outcome}
 
@@ -118,7 +120,7 @@ def _reason(passed: bool, outcomes: Mapping[str, str], compared: Mapping[str, Ma
         )
     equal = [name for name, outcome in outcomes.items() if outcome == "equal"]
     noise = "".join(
-        f", where {name} differ by less than one standard error ({compared[name]['standard_error']:.2g})"
+        f", where {name} differ by less than two standard errors (of {compared[name]['standard_error']:.2g})"
         for name in equal
     )
     return f"the final potential beats the base on the held-out DFT test set: {figures}{noise}"
