@@ -25,8 +25,6 @@ from pyacemaker.trainers.mace import MaceTrainer
 REHEARSAL_EPOCHS = 60
 """A rehearsal fine-tunes for at most so many epochs."""
 
-MAX_CUTOFF = 20.0
-"""Å; a potential that looks farther is a slip of the pen."""
 
 PositiveCount = Annotated[int, Field(ge=1)]
 
@@ -115,13 +113,6 @@ class PyAceConfig(Spec):
         if name.endswith("-rehearsal"):
             raise ValueError("a name must not end with -rehearsal, which --rehearse adds")
         return name
-
-    @field_validator("base")
-    @classmethod
-    def _sane_cutoff(cls, base: AceTrainer) -> AceTrainer:
-        if base.cutoff > MAX_CUTOFF:
-            raise ValueError(f"cutoff = {base.cutoff:g} Å: expected at most {MAX_CUTOFF:g}, usual is 4 to 8")
-        return base
 
     def default_run_dir(self) -> Path:
         """`runs/NAME` below the current directory; rehearsals have a directory of their own."""

@@ -54,7 +54,7 @@ def test_a_directory_is_no_config(cli, tmp_path, command):
             ("n_train: 12", "n_train: 41"),
             "label.n_train + label.n_test = 61 structures are to be labelled, but",
         ),
-        (("functions: 80", "cutoff: 500"), "line 37: base: cutoff = 500 Å: expected at most 20"),
+        (("functions: 80", "cutoff: 500"), "line 38: base.cutoff: "),
         (("kind: inline", "kind: local\n  workers: 5000"), "execution.workers: Input should be less than"),
         (("md_temperatures: [600]", "md_temperatures: 300"), "expected a list, such as [300]; found 300"),
         (("temperatures: [200, 300]", "temperatures: []"), "expected a list of at least 1 item; found"),

@@ -33,6 +33,9 @@ logger = logging.getLogger(__name__)
 Progress = Callable[[int, int], None]
 """Called with the number of structures done and the total."""
 
+MAX_CUTOFF = 20.0
+"""Å: beyond this a cutoff is a mistake; 4 to 8 is usual."""
+
 MAX_CV_STRUCTURES = 4000
 """Above this many structures `ridge: auto` maximises the evidence instead of cross-validating."""
 
@@ -57,7 +60,7 @@ class AceTrainer(Spec):
     """A linear ACE potential, fitted to energies, forces and stresses by ridge regression."""
 
     kind: Literal["ace"] = "ace"
-    cutoff: _Positive = 5.5
+    cutoff: Annotated[float, Field(gt=0, le=MAX_CUTOFF)] = 5.5
     """Å: how far an atom sees."""
     radial_basis: Literal["auto", "ChebExpCos", "SBessel"] = "auto"
     """Family of the radial functions; `auto`: ChebExpCos where the shortest bonds are short against the
@@ -339,9 +342,7 @@ def _affordable(training: Dataset, elements: int) -> int:
     return int(np.clip(rows / (3 * elements), 30, 1000 if elements < 3 else 600))
 
 
-def _window_indices(
-    windows: Mapping[str, float], elements: tuple[str, ...]
-) -> dict[tuple[int, int], float]:
+def _window_indices(windows: Mapping[str, float], elements: tuple[str, ...]) -> dict[tuple[int, int], float]:
     found = {}
     for pair, end in windows.items():
         symbols = pair.split("-")
