@@ -124,7 +124,8 @@ def relax_in_place(structure: AtomStructure, teacher: Potential, held: Sequence[
         relaxed = relax(structure, teacher, constraint)
         if bonds_of(relaxed) == bonds:
             return relaxed
-        log.info("%s reacts while it relaxes with %d bond lengths held", structure.tag, len(constraint))
+        held_now = f"with {len(constraint)} bond lengths held" if constraint else "freely"
+        log.info("%s: its bonds change when the teacher relaxes it %s", structure.tag, held_now)
     log.warning("%s has no minimum with its bonds on this potential and stays as given", structure.tag)
     return structure
 
