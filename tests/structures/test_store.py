@@ -135,6 +135,16 @@ class TestLedger:
         again.add(row("k2"))
         assert [r.key for r in Ledger(path).rows] == ["k1", "k2"]
 
+    def test_looking_at_a_ledger_leaves_it_to_its_writer(self, tmp_path):
+        path = tmp_path / "ledger.csv"
+        assert Ledger(path, look_only=True).totals().calls == 0
+        assert not path.exists()
+        Ledger(path).add(row("k1"))
+        path.write_bytes(path.read_bytes() + b"k2,half")
+        before = path.read_bytes()
+        assert Ledger(path, look_only=True).totals().calls == 1
+        assert path.read_bytes() == before
+
     def test_a_torn_header_is_written_again(self, tmp_path):
         path = tmp_path / "ledger.csv"
         path.write_text("key,struc")

@@ -13,9 +13,11 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Say where a run stands."""
+    from pyacemaker.structures.store import Ledger
     from pyacemaker.workflow.state import WorkflowState, is_running
 
     state = WorkflowState.read(run_dir)
+    state.dft = asdict(Ledger(run_dir / "ledger.csv", look_only=True).totals())
     running = is_running(run_dir)
     for step in state.steps.values():
         if step.status == "running" and not running:
@@ -30,5 +32,5 @@ def status(
     for name, step in state.steps.items():
         seconds = f"{step.seconds:8.1f} s" if step.seconds is not None else " " * 10
         typer.echo(f"{name:16s} {step.status:8s} {seconds} {step.message}".rstrip())
-    if state.dft:
-        typer.echo(", ".join(f"{name} {value:g}" for name, value in state.dft.items()))
+    counts = ", ".join(f"{name} {value:g}" for name, value in state.dft.items())
+    typer.echo(f"DFT labels: {counts}")

@@ -188,11 +188,12 @@ class Ledger:
 
     No key has two final rows; a calculation that crashed or timed out and is tried again has one row per try.
     A line that a kill left unfinished is dropped on opening, which raises `DataError` for a damaged file.
+    look_only: leave the file as it is, because another process may be writing it.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, look_only: bool = False) -> None:
         self.path = Path(path)
-        self._rows = self._open()
+        self._rows = self._open(look_only)
         self._final = {row.key for row in self._rows if row.is_final}
 
     def __contains__(self, key: str) -> bool:
@@ -229,16 +230,17 @@ class Ledger:
             core_seconds=float(sum(row.core_seconds for row in rows)),
         )
 
-    def _open(self) -> list[LedgerRow]:
+    def _open(self, look_only: bool) -> list[LedgerRow]:
         header = ",".join(field.name for field in fields(LedgerRow)) + "\n"
         text = self.path.read_text(encoding="utf-8", errors="replace") if self.path.exists() else ""
         whole = text[: text.rfind("\n") + 1]
         if not whole.startswith(header):
             if whole:
                 raise DataError(f"{self.path} is not a ledger of this version: move it away")
-            write_atomic(self.path, header)
+            if not look_only:
+                write_atomic(self.path, header)
             return []
-        if whole != text:
+        if whole != text and not look_only:
             write_atomic(self.path, whole)
         return [self._row(row, line) for line, row in enumerate(csv.DictReader(io.StringIO(whole)), start=2)]
 
