@@ -1,11 +1,13 @@
 """Files that are either whole or absent: checksums, and writing aside, fsync, rename."""
 
 import hashlib
+import json
 import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 _ASIDE = re.compile(r"\..*\.\d+\.tmp(\..*)?")
 
@@ -49,6 +51,11 @@ def remove_unfinished(directory: Path) -> None:
     for path in directory.rglob(".*.tmp*"):
         if _ASIDE.fullmatch(path.name):
             path.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write `content` (anything JSON can hold) to `path` atomically, indented."""
+    write_atomic(path, json.dumps(content, indent=2) + "\n")
 
 
 def _sync_directory(directory: Path) -> None:

@@ -1,6 +1,5 @@
 """Options that several commands share, and how they write JSON."""
 
-import json
 import os
 from pathlib import Path
 from typing import Annotated, Any
@@ -40,9 +39,9 @@ def check_output(path: Path | None, option: str, *inputs: Path | None) -> None:
 def write_json(path: Path | None, content: dict[str, Any]) -> None:
     """Write `content` to `path` where one is given."""
     if path is not None:
-        from pyacemaker.files import write_atomic
+        from pyacemaker import files
 
-        write_atomic(path, json.dumps(content, indent=2) + "\n")
+        files.write_json(path, content)
 
 
 def print_accuracy(rows: dict[str, dict[str, float]]) -> None:

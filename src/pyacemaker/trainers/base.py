@@ -24,3 +24,7 @@ class TrainedPotential:
     path: Path
     metrics: TrainingMetrics
     facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def report(self) -> dict[str, Any]:
+        """The errors on the training set under `train`, and the facts: what a run keeps of the training."""
+        return {"train": self.metrics.train.as_dict(), **self.facts}

@@ -8,7 +8,7 @@ from typing import Any
 
 import pyacemaker
 from pyacemaker.config import PyAceConfig
-from pyacemaker.files import replacing, sha256_file, write_atomic
+from pyacemaker.files import replacing, sha256_file, write_atomic, write_json
 from pyacemaker.potentials.ace import ACEPotential
 from pyacemaker.structures.store import Ledger
 from pyacemaker.workflow.state import WorkflowState
@@ -28,11 +28,11 @@ def publish(config: PyAceConfig, run_dir: Path) -> dict[str, Any]:
     if not metrics["verdict"]["passed"]:
         for name in ("potential.yace", "potential.json", "in.lammps"):
             (output / name).unlink(missing_ok=True)
-    write_atomic(output / "metrics.json", json.dumps(metrics, indent=2) + "\n")
+    write_json(output / "metrics.json", metrics)
     if metrics["verdict"]["passed"]:
         with replacing(output / "potential.yace") as aside:
             shutil.copyfile(delta / "final.yace", aside)
-        write_atomic(output / "potential.json", json.dumps(_card(config, run_dir, metrics), indent=2) + "\n")
+        write_json(output / "potential.json", _card(config, run_dir, metrics))
         write_atomic(output / "in.lammps", lammps_input(ACEPotential.from_yace(delta / "final.yace")))
     return metrics
 

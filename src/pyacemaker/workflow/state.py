@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pyacemaker.errors import DataError, UserError
-from pyacemaker.files import write_atomic
+from pyacemaker.files import write_json
 
 LOCK = ".lock"
 """The file whose lock a running process holds."""
@@ -57,7 +57,7 @@ class WorkflowState:
 
     def write(self, run_dir: Path) -> None:
         """Write `state.json` atomically."""
-        write_atomic(run_dir / "state.json", json.dumps(asdict(self), indent=2) + "\n")
+        write_json(run_dir / "state.json", asdict(self))
 
     def begin(self, step: str, key: str) -> None:
         """Note that `step` starts now."""

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from pyacemaker.config import PyAceConfig
-from pyacemaker.files import write_atomic
+from pyacemaker.files import write_json
 from pyacemaker.structures.formats import read_structures
 from pyacemaker.workflow.step import Step, StepContext
 
@@ -24,8 +24,7 @@ def fit_base(context: StepContext) -> None:
         context.directory / "base.yace",
         progress=lambda done, total: context.progress("fitting the base potential", done, total),
     )
-    content = {"train": trained.metrics.train.as_dict(), **trained.facts}
-    write_atomic(context.directory / "training.json", json.dumps(content, indent=2) + "\n")
+    write_json(context.directory / "training.json", trained.report())
 
 
 def _settings(config: PyAceConfig) -> list[Any]:

@@ -5,7 +5,7 @@ import logging
 from typing import Any
 
 from pyacemaker.config import PyAceConfig
-from pyacemaker.files import write_atomic
+from pyacemaker.files import write_json
 from pyacemaker.potentials.ace import ACEPotential
 from pyacemaker.potentials.base import Potential
 from pyacemaker.structures import Dataset
@@ -51,7 +51,7 @@ def _fit_final(context: StepContext, correction: ACEPotential, train: Dataset) -
         corrected + weighted, read_reference_energies(context), context.directory / "final.yace"
     )
     context.progress("delta learning", 2, 3)
-    return {"train": trained.metrics.train.as_dict(), **trained.facts}
+    return trained.report()
 
 
 def _base_settings(context: StepContext) -> AceTrainer:
@@ -75,8 +75,8 @@ def _judge(context: StepContext, teacher: Potential, facts: dict[str, Any]) -> N
     write_structures(
         context.directory / "test_predictions.extxyz", test.with_labels(predictions["final"], "final")
     )
-    write_atomic(context.directory / "metrics.json", json.dumps(metrics, indent=2) + "\n")
-    write_atomic(context.directory / "training.json", json.dumps(facts, indent=2) + "\n")
+    write_json(context.directory / "metrics.json", metrics)
+    write_json(context.directory / "training.json", facts)
 
 
 def _aligned_foundation(context: StepContext) -> Potential:

@@ -14,7 +14,7 @@ import numpy as np
 from pyacemaker.base import fingerprint
 from pyacemaker.config import PyAceConfig
 from pyacemaker.errors import InsufficientDataError
-from pyacemaker.files import sha256_file, write_atomic
+from pyacemaker.files import sha256_file, write_atomic, write_json
 from pyacemaker.generators.md import MdGenerator, Trajectory, TrajectoryPlan
 from pyacemaker.potentials.foundation import FoundationSettings
 from pyacemaker.potentials.mace import MacePotential
@@ -114,7 +114,7 @@ def explore(context: StepContext) -> None:
         "events": events,
         "trajectories": outcomes,
     }
-    write_atomic(context.directory / "trajectories.json", json.dumps(report, indent=2) + "\n")
+    write_json(context.directory / "trajectories.json", report)
 
 
 def _run_all(context: StepContext, plans: Sequence[TrajectoryPlan]) -> tuple[Dataset, list[dict[str, Any]]]:

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import logging
 from collections.abc import Callable
 from dataclasses import asdict
@@ -12,7 +11,7 @@ import numpy as np
 
 from pyacemaker.config import PyAceConfig
 from pyacemaker.errors import InsufficientDataError
-from pyacemaker.files import write_atomic
+from pyacemaker.files import write_atomic, write_json
 from pyacemaker.generators.reaction import ANCHOR_TAGS
 from pyacemaker.potentials.mace import MacePotential
 from pyacemaker.selection.active_set import ActiveSet, spread_over_tags
@@ -128,7 +127,7 @@ def _write_reference(
     aligned = align_reference_energies(train, predicted, foundation.reference_energies, atoms)
     log.info("levels of theory aligned, %.1f meV/atom remain", aligned.residual_mev_per_atom)
     content = {"isolated_atoms_ev": atoms, **asdict(aligned)}
-    write_atomic(context.directory / "reference.json", json.dumps(content, indent=2) + "\n")
+    write_json(context.directory / "reference.json", content)
 
 
 def _write_selection(

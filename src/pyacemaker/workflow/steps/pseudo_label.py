@@ -1,6 +1,5 @@
 """Step 5, pseudo-label: the tuned teacher labels the surrogate pool."""
 
-import json
 import logging
 from typing import Any
 
@@ -8,7 +7,7 @@ import numpy as np
 
 from pyacemaker.config import PyAceConfig
 from pyacemaker.errors import InsufficientDataError
-from pyacemaker.files import write_atomic
+from pyacemaker.files import write_json
 from pyacemaker.structures import Dataset
 from pyacemaker.structures.formats import read_structures, write_structures
 from pyacemaker.workflow.step import Step, StepContext
@@ -41,7 +40,7 @@ def pseudo_label(context: StepContext) -> None:
     log.info("%d pseudo-labels, %d left out above %g eV/Å", len(kept), dropped, limit)
     write_structures(context.directory / "surrogate.extxyz", kept)
     report = {"structures": len(kept), "left_out": dropped, "tags": kept.tag_counts()}
-    write_atomic(context.directory / "report.json", json.dumps(report, indent=2) + "\n")
+    write_json(context.directory / "report.json", report)
 
 
 def _surrogate_pool(context: StepContext) -> Dataset:

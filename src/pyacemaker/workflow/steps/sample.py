@@ -1,6 +1,5 @@
 """Step 1, sample: generate candidates, keep the sane ones, pick a diverse pool."""
 
-import json
 import logging
 from typing import Any
 
@@ -8,7 +7,7 @@ import numpy as np
 
 from pyacemaker.config import PyAceConfig
 from pyacemaker.errors import InsufficientDataError
-from pyacemaker.files import write_atomic
+from pyacemaker.files import write_json
 from pyacemaker.generators.reaction import ANCHOR_TAGS
 from pyacemaker.potentials.base import Potential
 from pyacemaker.potentials.mace import MacePotential
@@ -29,7 +28,7 @@ def sample(context: StepContext) -> None:
     write_structures(context.directory / "candidates.extxyz", candidates)
     write_structures(context.directory / "pool.extxyz", pool)
     report = {"rejected": rejected, "candidates": candidates.tag_counts(), "pool": pool.tag_counts()}
-    write_atomic(context.directory / "report.json", json.dumps(report, indent=2) + "\n")
+    write_json(context.directory / "report.json", report)
 
 
 def _generate(context: StepContext, teacher: Potential) -> Dataset:
