@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pyacemaker.processes import THREAD_VARIABLES, die_with_parent, single_thread_environment
+from pyacemaker.errors import PyacemakerError
+from pyacemaker.processes import THREAD_VARIABLES, die_with_parent, map_ordered, single_thread_environment
 
 PARENT = """
 import subprocess, sys, time
@@ -85,3 +86,49 @@ def test_a_process_can_limit_itself():
         [sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True
     )
     assert done.stdout.split() == ["1"] * len(THREAD_VARIABLES)
+
+
+_prepared: list[int] = []
+
+
+def remember(offset: int) -> None:
+    _prepared.append(offset)
+
+
+def shifted_square(number: int) -> tuple[int, int, str | None]:
+    if number < 0:
+        raise ValueError(f"{number} is negative")
+    return number**2 + _prepared[-1], os.getpid(), os.environ.get("OMP_NUM_THREADS")
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_ordered_map_keeps_the_order_and_prepares_every_worker(processes):
+    found = list(map_ordered(shifted_square, iter(range(9)), processes, prepare=remember, prepare_args=(5,)))
+    assert [value for value, _, _ in found] == [number**2 + 5 for number in range(9)]
+    assert (os.getpid() in {pid for _, pid, _ in found}) == (processes == 1)
+    assert all(threads for _, _, threads in found) or processes == 1
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_ordered_map_raises_what_the_function_raises(processes):
+    with pytest.raises(ValueError, match="-1 is negative"):
+        list(map_ordered(shifted_square, [1, -1, 2], processes, prepare=remember, prepare_args=(0,)))
+
+
+def test_ordered_map_takes_few_items_ahead():
+    taken: list[int] = []
+
+    def items():
+        for number in range(20):
+            taken.append(number)
+            yield number
+
+    results = map_ordered(abs, items(), 2)
+    assert next(results) == 0
+    assert len(taken) <= 5
+    results.close()
+
+
+def test_a_worker_that_dies_is_an_error():
+    with pytest.raises(PyacemakerError, match="worker process died"):
+        list(map_ordered(os._exit, [1, 1, 1], 2))

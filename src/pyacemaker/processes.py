@@ -4,6 +4,17 @@ import ctypes
 import os
 import signal
 import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from pyacemaker.errors import PyacemakerError
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 _PR_SET_PDEATHSIG = 1
@@ -37,3 +48,89 @@ def die_with_parent() -> None:
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # the parent died in between
         os._exit(1)
+
+
+def start_worker(driver: int) -> None:
+    """First thing in a worker: die with the driver, also when it died while the worker started.
+
+    driver: process id of the process that starts the workers.
+    """
+    die_with_parent()
+    if os.getppid() != driver:
+        os._exit(1)
+
+
+def available_cores() -> int:
+    """Number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@contextmanager
+def single_threaded_children() -> Iterator[None]:
+    """Children that start inside use one thread each; the environment is as before on leaving."""
+    before = dict(os.environ)
+    use_single_threads()
+    try:
+        yield
+    finally:
+        for name in set(os.environ) - set(before):
+            del os.environ[name]
+
+
+def map_ordered(
+    function: Callable[[T], R],
+    items: Iterable[T],
+    processes: int,
+    *,
+    prepare: Callable[..., None] | None = None,
+    prepare_args: tuple[Any, ...] = (),
+) -> Iterator[R]:
+    """The results of `function` over `items`, in their order, computed by worker processes of one thread.
+
+    With one process everything happens here. `prepare(*prepare_args)` is called once in every worker (and
+    once here for one process): the place for what all items share. At most two items per worker are taken
+    ahead, so that memory stays flat. function, prepare and items must be picklable. The first error that
+    `function` raises ends the map; `PyacemakerError` where a worker died.
+    """
+    if processes <= 1:
+        if prepare is not None:
+            prepare(*prepare_args)
+        yield from map(function, items)
+        return
+    import multiprocessing
+
+    with single_threaded_children():
+        pool = ProcessPoolExecutor(
+            processes,
+            multiprocessing.get_context("spawn"),
+            initializer=_prepare_worker,
+            initargs=(os.getpid(), prepare, prepare_args),
+        )
+        try:
+            yield from _in_order(pool, function, iter(items), 2 * processes)
+        except BrokenProcessPool as error:
+            raise PyacemakerError(
+                "a worker process died, perhaps for lack of memory; use fewer processes"
+            ) from error
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _in_order(
+    pool: ProcessPoolExecutor, function: Callable[[T], R], items: Iterator[T], ahead: int
+) -> Iterator[R]:
+    waiting: deque[Future[R]] = deque()
+    for item in items:
+        waiting.append(pool.submit(function, item))
+        if len(waiting) >= ahead:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
+
+
+def _prepare_worker(driver: int, prepare: Callable[..., None] | None, arguments: tuple[Any, ...]) -> None:
+    start_worker(driver)
+    if prepare is not None:
+        prepare(*arguments)

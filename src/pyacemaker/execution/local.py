@@ -12,7 +12,7 @@ from pydantic import Field
 
 from pyacemaker.errors import OracleCrashError, OracleError, OracleTimeoutError
 from pyacemaker.execution.base import Executor, Outcome, R, T
-from pyacemaker.processes import die_with_parent, use_single_threads
+from pyacemaker.processes import available_cores, single_threaded_children, start_worker
 
 if TYPE_CHECKING:
     from pebble import ProcessPool
@@ -41,7 +41,7 @@ class LocalExecutor(Executor):
 
     def worker_count(self) -> int:
         """How many workers there will be."""
-        return self.workers or _available_cores()
+        return self.workers or available_cores()
 
     def map_unordered(
         self, function: Callable[[T], R], items: Iterable[tuple[str, T]]
@@ -72,11 +72,11 @@ class LocalExecutor(Executor):
 
         from pebble import ProcessPool
 
-        with _single_threaded_children():
+        with single_threaded_children():
             pool = ProcessPool(
                 max_workers=self.worker_count(),
                 max_tasks=1 if self.isolate else 0,
-                initializer=_start_worker,
+                initializer=start_worker,
                 initargs=(os.getpid(),),
                 context=multiprocessing.get_context("spawn"),
             )
@@ -140,30 +140,5 @@ def _sendable(error: Exception) -> Exception:
     return error
 
 
-def _start_worker(driver: int) -> None:
-    """First thing in a worker: die with the driver, also when it died while the worker started."""
-    die_with_parent()
-    if os.getppid() != driver:
-        os._exit(1)
-
-
-def _available_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def _death(code: int | None) -> str:
     return f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
-
-
-@contextmanager
-def _single_threaded_children() -> Iterator[None]:
-    """Children that start inside use one thread each; the environment is as before on leaving."""
-    before = dict(os.environ)
-    use_single_threads()
-    try:
-        yield
-    finally:
-        for name in set(os.environ) - set(before):
-            del os.environ[name]

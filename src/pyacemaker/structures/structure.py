@@ -143,6 +143,15 @@ class AtomStructure:
         """Whether any direction is periodic."""
         return bool(self.pbc.any())
 
+    @cached_property
+    def volume(self) -> float | None:
+        """Å³ of the cell; None where nothing is periodic or the three cell vectors span no volume.
+
+        Structures with a volume have a stress, slabs and wires in a box included.
+        """
+        found = float(abs(np.linalg.det(self.cell)))
+        return found if self.is_periodic and found > 1e-6 else None
+
     def replace(self, **changes: Any) -> Self:
         """A copy with some fields changed."""
         return dataclasses.replace(self, **changes)
