@@ -4,7 +4,7 @@ A *block* is all functions of one product type (μ0; μ_t, n_t, l_t): they share
 of a basis are numbered by the species of the centre, then by block (rank first), then by invariant.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import inf
@@ -122,6 +122,37 @@ class Basis:
             yield BasisFunction(block.mu0, mus, ns, ls, block.ms, ctildes[:, None])
 
 
+def blocks_of(model: ACEModel) -> tuple[tuple[Block, ...], ...]:
+    """The product types of a potential, by species of the centre, each with *all* its independent invariants.
+
+    In the order of rank, species, radial indices and l's of the factors, whatever the order in the file.
+    C-tilde coefficients of a type lie in the row space of its `Block.coupling` (on the monomials of
+    `coupling.canonical_ms`). Raises `ValueError` for a type without any invariant (odd Σl, or l's that cannot
+    couple to zero).
+    """
+    return tuple(
+        tuple(_block(mu0, columns) for columns in _product_types(model.functions[mu0]))
+        for mu0 in range(len(model.elements))
+    )
+
+
+def basis_of(model: ACEModel) -> Basis:
+    """The linear basis that spans the functions of a potential: its bonds and `blocks_of`."""
+    return Basis(model.elements, dict(model.bonds), blocks_of(model))
+
+
+def _product_types(functions: Sequence[BasisFunction]) -> list[tuple[Column, ...]]:
+    found = {tuple(sorted(zip(f.mus, f.ns, f.ls, strict=True))) for f in functions}
+    return sorted(found, key=lambda columns: (len(columns), *zip(*columns, strict=True)))
+
+
+def _block(mu0: int, columns: tuple[Column, ...]) -> Block:
+    found = invariants(tuple(ell for _, _, ell in columns), _groups(columns))
+    if not len(found.coefficients):
+        raise ValueError(f"the product of (species, n, l) {columns} around species {mu0} has no invariant")
+    return Block(mu0, columns, found.ms, found.coefficients)
+
+
 def orthonormal_bond(
     cutoff: float,
     radial_basis: str,
@@ -236,6 +267,6 @@ def _blocks(
             yield Block(mu0, tuple(columns[c] for c in chosen), found.ms, found.coefficients)
 
 
-def _groups(chosen: tuple[int, ...]) -> tuple[int, ...]:
+def _groups(chosen: Sequence[Hashable]) -> tuple[int, ...]:
     numbers = {column: number for number, column in enumerate(dict.fromkeys(chosen))}
     return tuple(numbers[column] for column in chosen)
