@@ -96,20 +96,28 @@ class Basis:
         ranks = [block.rank for blocks in self.blocks for block in blocks for _ in range(len(block))]
         return np.array(ranks, dtype=np.int64)
 
-    def to_model(self, coefficients: FloatArray, e0: FloatArray) -> ACEModel:
-        """The potential E_i = Σ_f c_f B_f (one linear density), with its core and E0.
+    def to_model(
+        self,
+        coefficients: FloatArray,
+        e0: FloatArray,
+        embeddings: Mapping[int, Embedding] | None = None,
+    ) -> ACEModel:
+        """The potential with the densities ρ_p = Σ_f c_pf B_f, its core and E0.
 
-        coefficients: (K,), eV. e0: (N,), eV.
+        coefficients: (K,), eV, for one density, or (P, K). e0: (N,), eV. embeddings: by species, of P
+        densities; where None, E_i = ρ_1 (one linear density).
         """
-        if coefficients.shape != (len(self),):
+        densities = np.atleast_2d(coefficients)
+        if densities.shape[1] != len(self):
             raise ValueError(f"{coefficients.shape} coefficients for {len(self)} functions")
         functions = {
-            mu: tuple(self._functions(blocks, coefficients[self.offsets[mu] : self.offsets[mu + 1]]))
+            mu: tuple(self._functions(blocks, densities[:, self.offsets[mu] : self.offsets[mu + 1]]))
             for mu, blocks in enumerate(self.blocks)
         }
-        embeddings = {mu: Embedding(1, (1.0, 1.0)) for mu in range(len(self.elements))}
+        if embeddings is None:
+            embeddings = {mu: Embedding(1, (1.0, 1.0)) for mu in range(len(self.elements))}
         return ACEModel(
-            self.elements, np.asarray(e0, dtype=float), 0.001, embeddings, dict(self.bonds), functions
+            self.elements, np.asarray(e0, dtype=float), 0.001, dict(embeddings), dict(self.bonds), functions
         )
 
     @staticmethod
@@ -117,40 +125,9 @@ class Basis:
         position = 0
         for block in blocks:
             mus, ns, ls = zip(*block.columns, strict=True)
-            ctildes = coefficients[position : position + len(block)] @ block.coupling
+            ctildes = coefficients[:, position : position + len(block)] @ block.coupling
             position += len(block)
-            yield BasisFunction(block.mu0, mus, ns, ls, block.ms, ctildes[:, None])
-
-
-def blocks_of(model: ACEModel) -> tuple[tuple[Block, ...], ...]:
-    """The product types of a potential, by species of the centre, each with *all* its independent invariants.
-
-    In the order of rank, species, radial indices and l's of the factors, whatever the order in the file.
-    C-tilde coefficients of a type lie in the row space of its `Block.coupling` (on the monomials of
-    `coupling.canonical_ms`). Raises `ValueError` for a type without any invariant (odd Σl, or l's that cannot
-    couple to zero).
-    """
-    return tuple(
-        tuple(_block(mu0, columns) for columns in _product_types(model.functions[mu0]))
-        for mu0 in range(len(model.elements))
-    )
-
-
-def basis_of(model: ACEModel) -> Basis:
-    """The linear basis that spans the functions of a potential: its bonds and `blocks_of`."""
-    return Basis(model.elements, dict(model.bonds), blocks_of(model))
-
-
-def _product_types(functions: Sequence[BasisFunction]) -> list[tuple[Column, ...]]:
-    found = {tuple(sorted(zip(f.mus, f.ns, f.ls, strict=True))) for f in functions}
-    return sorted(found, key=lambda columns: (len(columns), *zip(*columns, strict=True)))
-
-
-def _block(mu0: int, columns: tuple[Column, ...]) -> Block:
-    found = invariants(tuple(ell for _, _, ell in columns), _groups(columns))
-    if not len(found.coefficients):
-        raise ValueError(f"the product of (species, n, l) {columns} around species {mu0} has no invariant")
-    return Block(mu0, columns, found.ms, found.coefficients)
+            yield BasisFunction(block.mu0, mus, ns, ls, block.ms, np.ascontiguousarray(ctildes.T))
 
 
 def orthonormal_bond(
