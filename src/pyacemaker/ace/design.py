@@ -23,7 +23,7 @@ _VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 
 @dataclass(frozen=True, eq=False)
 class DesignRows:
-    """Rows of several structures, structure after structure: energy, 3n forces, 6 stresses (periodic only).
+    """Rows of several structures, structure after structure: energy, 3n forces, 6 stresses (with a volume only).
 
     matrix: (K, R), the transposed design matrix: per row eV, eV/Å or eV/Å³ per unit of each coefficient.
     core: (R,) the same rows of the core energies. starts: (S + 1,) first row of each structure.
@@ -59,9 +59,9 @@ class Design:
         self._has_core = has_core(self._frame)
 
     def rows(self, structures: Sequence[AtomStructure]) -> DesignRows:
-        """Energy (eV), force (eV/Å) and, for periodic structures, stress rows (eV/Å³, tensile positive)."""
+        """Energy (eV), force (eV/Å) and, for structures with a volume, stress rows (eV/Å³, tensile positive)."""
         batch = self._batch(structures)
-        sizes = [1 + 3 * len(s) + (6 if s.pbc.all() else 0) for s in structures]
+        sizes = [1 + 3 * len(s) + (0 if s.volume is None else 6) for s in structures]
         starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
         atom_rows = np.full((len(batch.species), 3), -1, dtype=np.int64)
         first = 0
@@ -69,14 +69,14 @@ class Design:
             mine = slice(first, first + len(structure))
             atom_rows[mine, 0] = start
             atom_rows[mine, 1] = start + 1 + 3 * np.arange(len(structure))
-            if structure.pbc.all():
+            if structure.volume is not None:
                 atom_rows[mine, 2] = start + 1 + 3 * len(structure)
             first += len(structure)
         matrix = np.zeros((len(self.basis), starts[-1]))
         core = self._fill(batch, atom_rows, matrix)
         for structure, end in zip(structures, starts[1:], strict=True):
-            if structure.pbc.all():
-                volume = abs(np.linalg.det(structure.cell))
+            volume = structure.volume
+            if volume is not None:
                 matrix[:, end - 6 : end] /= volume
                 core[end - 6 : end] /= volume
         return DesignRows(matrix, core, starts)

@@ -77,9 +77,9 @@ def _targets(structure: AtomStructure, shift: float, weights: RowWeights) -> tup
     atoms = len(structure)
     target = [np.array([labels.energy - shift]), labels.forces.ravel()]
     weight = [np.array([weights.energy / np.sqrt(atoms)]), np.full(3 * atoms, weights.forces)]
-    if structure.pbc.all():
+    volume = structure.volume
+    if volume is not None:
         known = labels.stress is not None
-        volume = abs(np.linalg.det(structure.cell))
         target.append(np.asarray(labels.stress) if known else np.zeros(6))
         weight.append(np.full(6, weights.stress * volume / np.sqrt(atoms) if known else 0.0))
     return np.concatenate(target), np.concatenate(weight)
