@@ -7,6 +7,7 @@ share v and l, different monomials are the same number, so the coefficients are 
 each, and only a linearly independent set of the invariants is kept.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from math import factorial, sqrt
@@ -62,6 +63,11 @@ def chain_couplings(ls: tuple[int, ...]) -> list[FloatArray]:
 
     In the order of the intermediate L's. Empty when the l's cannot couple to zero.
     """
+    return [tensor for _, tensor in chain_paths(ls)]
+
+
+def chain_paths(ls: tuple[int, ...]) -> list[tuple[tuple[int, ...], FloatArray]]:
+    """The L's of every chain, (l₁, L₁₂, L₁₂₃, …, 0), and its tensor; otherwise as `chain_couplings`."""
     paths: dict[tuple[int, ...], FloatArray] = {(ls[0],): np.eye(2 * ls[0] + 1)}
     for position, angular in enumerate(ls[1:], start=2):
         remaining = ls[position:]
@@ -69,10 +75,10 @@ def chain_couplings(ls: tuple[int, ...]) -> list[FloatArray]:
         for path, tensor in paths.items():
             for total in range(abs(path[-1] - angular), path[-1] + angular + 1):
                 if _can_vanish(total, remaining):
-                    table = _coupling_table(path[-1], angular, total)
+                    table = coupling_table(path[-1], angular, total)
                     grown[(*path, total)] = np.einsum("...a,abc->...bc", tensor, table)
         paths = grown
-    return [tensor[..., 0] for path, tensor in paths.items() if path[-1] == 0]
+    return [(path, tensor[..., 0]) for path, tensor in paths.items() if path[-1] == 0]
 
 
 @cache
@@ -85,7 +91,12 @@ def invariants(ls: tuple[int, ...], groups: tuple[int, ...]) -> Invariants:
     """
     if sum(ls) % 2:
         return _none(len(ls))
-    tensors = chain_couplings(ls)
+    return _independent(*on_monomials(chain_couplings(ls), groups))
+
+
+def on_monomials(tensors: Sequence[FloatArray], groups: tuple[int, ...]) -> tuple[IntArray, FloatArray]:
+    """Coupling tensors with equal products added up: (monomials, factors) m's, (tensors, monomials) rows."""
+    ls = tuple(size // 2 for size in tensors[0].shape) if len(tensors) else groups
     monomials: dict[tuple[int, ...], int] = {}
     rows: list[dict[int, float]] = []
     for tensor in tensors:
@@ -100,7 +111,7 @@ def invariants(ls: tuple[int, ...], groups: tuple[int, ...]) -> Invariants:
     dense = np.zeros((len(rows), len(monomials)))
     for number, row in enumerate(rows):
         dense[number, list(row)] = list(row.values())
-    return _independent(np.array(list(monomials), dtype=np.int64).reshape(-1, len(ls)), dense)
+    return np.array(list(monomials), dtype=np.int64).reshape(-1, len(ls)), dense
 
 
 def canonical_ms(ms: tuple[int, ...], groups: tuple[int, ...]) -> tuple[int, ...]:
@@ -123,7 +134,7 @@ def _can_vanish(total: int, remaining: tuple[int, ...]) -> bool:
 
 
 @cache
-def _coupling_table(l1: int, l2: int, total: int) -> FloatArray:
+def coupling_table(l1: int, l2: int, total: int) -> FloatArray:
     """(2l₁ + 1, 2l₂ + 1, 2L + 1): all Clebsch–Gordan coefficients of l₁ and l₂ to L."""
     table = np.zeros((2 * l1 + 1, 2 * l2 + 1, 2 * total + 1))
     for m1 in range(-l1, l1 + 1):
@@ -134,17 +145,28 @@ def _coupling_table(l1: int, l2: int, total: int) -> FloatArray:
     return table
 
 
-def _independent(ms: IntArray, rows: FloatArray) -> Invariants:
-    """Gram–Schmidt over `rows` in their order, then without the monomials that no row needs."""
-    kept: list[FloatArray] = []
-    for row in rows:
+def independent_rows(rows: FloatArray) -> tuple[list[int], list[FloatArray]]:
+    """Numbers of the rows that are no combinations of earlier ones, and the orthonormal directions they add.
+
+    Gram–Schmidt in the order of the rows, whose norms should be about 1 or zero.
+    """
+    numbers: list[int] = []
+    directions: list[FloatArray] = []
+    for number, row in enumerate(rows):
         rest = row.copy()
         for _ in range(2):  # twice is enough for full orthogonality
-            for earlier in kept:
+            for earlier in directions:
                 rest -= (earlier @ rest) * earlier
         norm = float(np.linalg.norm(rest))
         if norm > INDEPENDENCE_TOLERANCE:
-            kept.append(rest / norm)
+            numbers.append(number)
+            directions.append(rest / norm)
+    return numbers, directions
+
+
+def _independent(ms: IntArray, rows: FloatArray) -> Invariants:
+    """The directions that `rows` add, without the monomials that none needs."""
+    _, kept = independent_rows(rows)
     if not kept:
         return _none(ms.shape[1])
     coefficients = np.array(kept)
