@@ -6,16 +6,20 @@ c⁰ the prior's mean. Functions that no row knows (G_ff = 0) keep the prior's m
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf, log, pi, sqrt
 
 import numpy as np
 
-from pyacemaker.ace.gram import NormalEquations
-from pyacemaker.structures import FloatArray
+from pyacemaker.ace.gram import NormalEquations, merge
+from pyacemaker.ace.posterior import Posterior
+from pyacemaker.structures import FloatArray, IntArray
 
 STRENGTHS = tuple(10.0**-k for k in range(13))
-"""The ridge strengths that are tried: 1, 0.1 … 10⁻¹²."""
+"""The ridge strengths that are considered: 1, 0.1 … 10⁻¹²."""
+
+COARSE = 3
+"""Every so many of the strengths are tried first."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +28,8 @@ class RidgeSolution:
 
     strength: λ. method: `given`, `cross-validation` or `evidence`. criterion: the value of the method for
     every λ that was tried (to be minimised): mean log of the squared held-out residual, or −2 log evidence.
-    condition: an estimate of the condition number of the scaled, regularised normal equations.
+    condition: an estimate of the condition number of the scaled, regularised normal equations. posterior: the
+    distribution of the coefficients; None without a finite solution.
     """
 
     coefficients: FloatArray
@@ -32,17 +37,20 @@ class RidgeSolution:
     method: str
     condition: float
     criterion: dict[float, float] = field(default_factory=dict)
+    posterior: Posterior | None = None
 
 
 def solve(
     state: NormalEquations, strength: float, prior: FloatArray, mean: FloatArray | None = None
 ) -> RidgeSolution:
     """The ridge solution for a given λ. prior: (K,) p_f. mean: (K,) the prior's mean, zero where None."""
-    system = _Scaled(state, prior, mean)
+    system = _Scaled(state, _scale(state, prior), mean)
     factor = system.factor(strength)
     if factor is None:
         return RidgeSolution(np.full(len(prior), np.nan), strength, "given", inf)
-    return RidgeSolution(system.coefficients(factor), strength, "given", system.condition(factor))
+    coefficients = system.coefficients(factor)
+    posterior = Posterior(coefficients, system.noise(factor), system.known, system.scale, factor)
+    return RidgeSolution(coefficients, strength, "given", system.condition(factor), posterior=posterior)
 
 
 def cross_validate(
@@ -51,27 +59,28 @@ def cross_validate(
     mean: FloatArray | None = None,
     strengths: Sequence[float] = STRENGTHS,
     slack: float = 0.01,
+    always: NormalEquations | None = None,
 ) -> RidgeSolution:
     """The λ with the smallest mean log squared residual on the folds left out, then the solution on all.
 
     The geometric mean over folds keeps a few extreme structures, all in one fold or two, from choosing λ
-    alone.
-
-    Scales come from all the data, so every fold regularises alike. Of the strengths whose criterion is
-    within `slack` of the best, the largest wins.
+    alone. Scales come from all the data, so every fold regularises alike. Of the strengths whose criterion is
+    within `slack` of the best, the largest wins. always: rows that no fold leaves out (restraints).
     """
     whole = merge(folds)
+    if always is not None:
+        whole = whole + always
     scale = _scale(whole, prior)
 
     def held_out(tried: Sequence[float]) -> list[float]:
         logarithms = np.zeros(len(tried))
         for fold in folds:
             # one fold's system at a time: each is as large as the Gram matrix
-            system = _Scaled(whole - fold, prior, mean, scale=scale)
+            system = _Scaled(whole, scale, mean, without=fold)
             logarithms += [system.held_out_logarithm(fold, strength) for strength in tried]
         return list(map(float, logarithms / len(folds)))
 
-    return _chosen(whole, prior, mean, _search(held_out, strengths), "cross-validation", slack)
+    return _chosen(whole, prior, mean, _search(held_out, strengths, slack), "cross-validation", slack)
 
 
 def maximise_evidence(
@@ -84,33 +93,47 @@ def maximise_evidence(
 
     −2 log p(y|λ) = R log(2π σ²) + R + log det(G̃ + λ) − K log λ with R σ² = |A c − y|² + λ |s(c − c⁰)|².
     """
-    system = _Scaled(state, prior, mean)
+    system = _Scaled(state, _scale(state, prior), mean)
 
     def evidence(tried: Sequence[float]) -> list[float]:
         return [system.minus_log_evidence(strength) for strength in tried]
 
-    return _chosen(state, prior, mean, _search(evidence, strengths), "evidence", 0.0)
-
-
-def merge(states: Sequence[NormalEquations]) -> NormalEquations:
-    """The sum of states, in their order."""
-    total = states[0]
-    for state in states[1:]:
-        total = total + state
-    return total
+    return _chosen(state, prior, mean, _search(evidence, strengths, 0.0), "evidence", 0.0)
 
 
 def _search(
-    criterion: Callable[[Sequence[float]], list[float]], strengths: Sequence[float]
+    criterion: Callable[[Sequence[float]], list[float]], strengths: Sequence[float], slack: float
 ) -> dict[float, float]:
-    """The criterion at all strengths, and half-way (in log λ) to the neighbours of the best."""
-    found = dict(zip(strengths, criterion(strengths), strict=True))
-    best = min(found, key=lambda strength: found[strength])
-    ordered = sorted(strengths)
-    place = ordered.index(best)
-    others = ordered[max(0, place - 1) : place] + ordered[place + 1 : place + 2]
-    middles = [sqrt(best * other) for other in others]
-    found.update(zip(middles, criterion(middles), strict=True))
+    """The criterion around its minimum: every `COARSE`-th strength, then the neighbours of the best until
+    none is better, then half-way (in log λ) to them, then upwards until it exceeds the minimum by `slack`.
+
+    A criterion with one minimum gives what trying all strengths would give, with about half the solutions.
+    """
+    ordered = sorted(strengths, reverse=True)
+    found: dict[float, float] = {}
+
+    def evaluate(places: Sequence[float]) -> None:
+        new = [place for place in places if place not in found]
+        if new:
+            found.update(zip(new, criterion(new), strict=True))
+
+    def best() -> float:
+        return min(found, key=lambda strength: found[strength])
+
+    evaluate(ordered if len(ordered) <= COARSE else ordered[1::COARSE])
+    tried = -1
+    while tried != len(found):
+        tried = len(found)
+        place = ordered.index(best())
+        evaluate(ordered[max(0, place - 1) : place + 2])
+    lowest = best()
+    place = ordered.index(lowest)
+    evaluate([sqrt(lowest * other) for other in ordered[max(0, place - 1) : place + 2] if other != lowest])
+    limit = min(found.values()) + slack
+    for strength in reversed(ordered[:place]):
+        evaluate([strength])
+        if found[strength] > limit:
+            break
     return found
 
 
@@ -124,8 +147,8 @@ def _chosen(
 ) -> RidgeSolution:
     limit = min(criterion.values()) + slack
     strength = max(s for s, value in criterion.items() if value <= limit)
-    found = solve(state, strength, prior, mean)
-    return RidgeSolution(found.coefficients, strength, method, found.condition, criterion)
+    ordered = {s: criterion[s] for s in sorted(criterion, reverse=True)}
+    return replace(solve(state, strength, prior, mean), method=method, criterion=ordered)
 
 
 def _scale(state: NormalEquations, prior: FloatArray) -> FloatArray:
@@ -133,28 +156,31 @@ def _scale(state: NormalEquations, prior: FloatArray) -> FloatArray:
 
 
 class _Scaled:
-    """Normal equations in scaled unknowns z = s (c − c⁰), without the functions that no row knows."""
+    """Normal equations in scaled unknowns z = s (c − c⁰), without the functions that no row knows.
+
+    without: a state whose rows are left out. Only lower triangles are ever read.
+    """
 
     def __init__(
         self,
         state: NormalEquations,
-        prior: FloatArray,
+        scale: FloatArray,
         mean: FloatArray | None,
-        scale: FloatArray | None = None,
+        without: NormalEquations | None = None,
     ) -> None:
-        scale = _scale(state, prior) if scale is None else scale
-        self.mean = np.zeros(len(prior)) if mean is None else mean
-        self.known = np.flatnonzero(~(scale <= 1e-150))
+        self.mean = np.zeros(len(scale)) if mean is None else mean
+        self.known: IntArray = np.flatnonzero(~(scale <= 1e-150)).astype(np.int64)
         self.scale = scale[self.known]
-        lower = np.tril(state.gram[np.ix_(self.known, self.known)])
-        self.gram = np.asfortranarray(lower / np.outer(self.scale, self.scale))
-        residual, self.square = state.projection, state.square
-        if mean is not None:
-            full = state.gram + np.tril(state.gram, -1).T - np.triu(state.gram, 1)
-            residual = state.projection - full @ mean
-            self.square = state.loss(mean)
+        gram = state.gram if without is None else state.gram - without.gram
+        if len(self.known) < len(scale):
+            gram = gram[np.ix_(self.known, self.known)]
+        self.gram = np.asfortranarray(gram / self.scale)
+        self.gram /= self.scale[:, None]
+        residual, self.square, self.rows = _about(state, mean)
+        if without is not None:
+            other, square, rows = _about(without, mean)
+            residual, self.square, self.rows = residual - other, self.square - square, self.rows - rows
         self.target = residual[self.known] / self.scale
-        self.rows = state.rows
 
     def factor(self, strength: float) -> FloatArray | None:
         """The Cholesky factor (lower) of G̃ + λ, or None where it is not positive definite."""
@@ -165,7 +191,7 @@ class _Scaled:
         shifted = self.gram.copy(order="F")
         shifted[np.diag_indices(len(shifted))] += strength
         factor, info = dpotrf(shifted, lower=1, clean=0, overwrite_a=1)
-        return factor if info == 0 and np.isfinite(factor).all() else None
+        return factor if info == 0 and np.isfinite(np.diag(factor)).all() else None
 
     def scaled_solution(self, factor: FloatArray) -> FloatArray:
         from scipy.linalg.lapack import dpotrs
@@ -197,16 +223,30 @@ class _Scaled:
             return inf
         return log(max(fold.loss(self.coefficients(factor)) / max(1, fold.rows), 1e-300))
 
+    def noise(self, factor: FloatArray) -> float:
+        """σ² = (|A c − y|² + λ|z|²)/R at the solution."""
+        # at the minimum the sum is yᵀy − zᵀb̃
+        explained = float(self.scaled_solution(factor) @ self.target)
+        return max(self.square - explained, 1e-14 * self.square, 1e-300) / max(1, self.rows)
+
     def minus_log_evidence(self, strength: float) -> float:
         """−2 log p(y|λ); infinite without a solution."""
         factor = self.factor(strength)
         if factor is None:
             return inf
-        z = self.scaled_solution(factor)
-        # |A c − y|² + λ|z|² at the minimum is yᵀy − zᵀb̃
-        variance = max(self.square - float(z @ self.target), 1e-14 * self.square, 1e-300) / self.rows
         determinant = 2.0 * float(np.log(np.diag(factor)).sum())
-        return self.rows * (log(2.0 * pi * variance) + 1.0) + determinant - len(z) * log(strength)
+        return (
+            self.rows * (log(2.0 * pi * self.noise(factor)) + 1.0)
+            + determinant
+            - len(self.scale) * log(strength)
+        )
+
+
+def _about(state: NormalEquations, mean: FloatArray | None) -> tuple[FloatArray, float, int]:
+    """Aᵀ(y − A c⁰), |y − A c⁰|² and R."""
+    if mean is None:
+        return state.projection, state.square, state.rows
+    return state.projection - state.times(mean), state.loss(mean), state.rows
 
 
 def smoothness(degrees: FloatArray, power: float) -> FloatArray:
