@@ -130,6 +130,37 @@ class Basis:
             yield BasisFunction(block.mu0, mus, ns, ls, block.ms, np.ascontiguousarray(ctildes.T))
 
 
+def blocks_of(model: ACEModel) -> tuple[tuple[Block, ...], ...]:
+    """The product types of a potential, by species of the centre, each with *all* its independent invariants.
+
+    In the order of rank, species, radial indices and l's of the factors, whatever the order in the file.
+    C-tilde coefficients of a type lie in the row space of its `Block.coupling` (on the monomials of
+    `coupling.canonical_ms`). Raises `ValueError` for a type without any invariant (odd Σl, or l's that cannot
+    couple to zero).
+    """
+    return tuple(
+        tuple(_block(mu0, columns) for columns in _product_types(model.functions[mu0]))
+        for mu0 in range(len(model.elements))
+    )
+
+
+def basis_of(model: ACEModel) -> Basis:
+    """The linear basis that spans the functions of a potential: its bonds and `blocks_of`."""
+    return Basis(model.elements, dict(model.bonds), blocks_of(model))
+
+
+def _product_types(functions: Sequence[BasisFunction]) -> list[tuple[Column, ...]]:
+    found = {tuple(sorted(zip(f.mus, f.ns, f.ls, strict=True))) for f in functions}
+    return sorted(found, key=lambda columns: (len(columns), *zip(*columns, strict=True)))
+
+
+def _block(mu0: int, columns: tuple[Column, ...]) -> Block:
+    found = invariants(tuple(ell for _, _, ell in columns), groups_of(columns))
+    if not len(found.coefficients):
+        raise ValueError(f"the product of (species, n, l) {columns} around species {mu0} has no invariant")
+    return Block(mu0, columns, found.ms, found.coefficients)
+
+
 def orthonormal_bond(
     cutoff: float,
     radial_basis: str,
@@ -239,11 +270,12 @@ def _blocks(
                 yield from grow((*chosen, index), total)
 
     for chosen in grow((), 0.0):
-        found = invariants(tuple(columns[c][2] for c in chosen), _groups(chosen))
+        found = invariants(tuple(columns[c][2] for c in chosen), groups_of(chosen))
         if len(found.coefficients):
             yield Block(mu0, tuple(columns[c] for c in chosen), found.ms, found.coefficients)
 
 
-def _groups(chosen: Sequence[Hashable]) -> tuple[int, ...]:
+def groups_of(chosen: Sequence[Hashable]) -> tuple[int, ...]:
+    """One integer per column, the same for equal columns."""
     numbers = {column: number for number, column in enumerate(dict.fromkeys(chosen))}
     return tuple(numbers[column] for column in chosen)
