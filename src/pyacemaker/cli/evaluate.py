@@ -40,7 +40,7 @@ def evaluate(
     typer.echo(f"{len(dataset)} structures, {len(labelled)} with labels")
     content: dict[str, Any] = {"structures": len(dataset), "labels_found": len(labelled)}
     if labelled:
-        errors = Accuracy.between([predicted[i] for i in labelled], dataset[labelled].labels).as_dict()
+        errors = Accuracy.on(dataset[labelled], [predicted[i] for i in labelled]).as_dict()
         print_accuracy({potential.name: errors})
         content["errors"] = errors
     write_json(json_file, content)

@@ -3,6 +3,11 @@
 Energies, forces and stresses are understood under `energy`, `forces`, `stress` (and `free_energy` where there
 is no `energy`) and under `REF_energy`, `REF_forces`, `REF_stress`, which win when a structure has both; other
 names are arguments. A label needs an energy and forces; a lone atom's forces are zero.
+
+Single labels are weighted by `config_energy_weight`, `config_forces_weight` and `config_stress_weight` in the
+comment line and by the columns `forces_weight` and `forces_mask`; see `frames.find_weights`. A label of
+weight zero may be NaN: it becomes 0 and is not used. A label that is NaN and not masked makes the structure's
+labels unusable.
 """
 
 import logging
@@ -25,6 +30,7 @@ from pyacemaker.structures.frames import (
     LabelKeys,
     any_frame,
     find_labels,
+    find_weights,
     to_frame,
     to_structure,
     with_labels,
@@ -121,7 +127,8 @@ def write_structures(path: str | Path, structures: Iterable[AtomStructure]) -> N
     """Write extended XYZ, atomically, whatever the suffix; reading it gives back the same ids and labels.
 
     Labels go under `REF_energy` (eV), `REF_forces` (eV/Å) and `REF_stress` (eV/Å³, Voigt); charge, spin, tag,
-    source and weight go into the comment line, as do the structure's other facts. No structures give an empty
+    source and weights go into the comment line, as do the structure's other facts; weights of single forces
+    are a column. No structures give an empty
     file.
     """
     _write(Path(path), (to_frame(structure) for structure in structures))
@@ -168,6 +175,9 @@ class _Found:
         labels, is_incomplete = find_labels(frame, self.keys)
         self.n_incomplete += is_incomplete
         self.n_without += labels is None
+        weights = find_weights(frame)
+        if labels is not None and weights is not None:
+            labels = weights.masked(labels)
         if labels is not None and not _is_usable(labels):
             self.n_not_finite += 1
             labels = None

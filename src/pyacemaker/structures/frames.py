@@ -9,6 +9,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from pyacemaker.structures.extxyz import Frame
+from pyacemaker.structures.label_weights import LabelWeights
 from pyacemaker.structures.structure import AtomStructure, FloatArray, Labels
 
 LABEL_KEYS = frozenset(
@@ -28,7 +29,18 @@ _DEFAULT_PAIRS = (
 
 _PER_ATOM_RESULTS = frozenset({"forces", "energies", "stresses", "charges", "magmoms"})
 
-STRUCTURE_KEYS = frozenset({"charge", "spin", "tag", "config_type", "source", "weight", "config_weight"})
+_ENERGY_WEIGHT, _FORCES_WEIGHT, _STRESS_WEIGHT = (
+    f"config_{quantity}_weight" for quantity in ("energy", "forces", "stress")
+)
+_FORCES_WEIGHT_COLUMNS = ("forces_weight", "forces_weights", "force_weight", "force_weights")
+_FORCES_MASK_COLUMNS = ("forces_mask", "force_mask")
+_WEIGHT_KEYS = {_ENERGY_WEIGHT, _FORCES_WEIGHT, _STRESS_WEIGHT}.union(
+    _FORCES_WEIGHT_COLUMNS, _FORCES_MASK_COLUMNS
+)
+
+STRUCTURE_KEYS = frozenset(
+    {"charge", "spin", "tag", "config_type", "source", "weight", "config_weight", *_WEIGHT_KEYS}
+)
 """The names that become fields of the structure."""
 
 
@@ -102,6 +114,37 @@ def find_labels(frame: Frame, keys: LabelKeys) -> tuple[Labels | None, bool]:
     return None, has_part
 
 
+def find_weights(frame: Frame) -> LabelWeights | None:
+    """The weights of the frame's labels: factors on squared errors; None where all count alike.
+
+    `config_energy_weight`, `config_forces_weight` and `config_stress_weight` in the comment line are one
+    number each (the last one or six); the columns `forces_weight` (also `force_weights`) and `forces_mask`
+    (also `force_mask`; true = the label counts) hold one number per atom or per component. Factors on the
+    forces multiply. `ValueError` where they have another shape, or are negative.
+    """
+    if not _WEIGHT_KEYS & (frame.info.keys() | frame.arrays.keys()):
+        return None
+    forces = np.full((len(frame.numbers), 3), _number(_FORCES_WEIGHT, frame.info.get(_FORCES_WEIGHT, 1.0)))
+    for name in (*_FORCES_WEIGHT_COLUMNS, *_FORCES_MASK_COLUMNS):
+        if name in frame.arrays:
+            forces = forces * _per_component(name, frame.arrays[name])
+    stress = np.asarray(frame.info.get(_STRESS_WEIGHT, 1.0), dtype=np.float64)
+    if stress.size not in (1, 6):
+        raise ValueError(f"{_STRESS_WEIGHT} has {stress.size} numbers instead of 1 or 6")
+    energy = _number(_ENERGY_WEIGHT, frame.info.get(_ENERGY_WEIGHT, 1.0))
+    weights = LabelWeights(energy, forces, np.broadcast_to(stress.ravel(), 6))
+    return None if weights.is_trivial else weights
+
+
+def _per_component(name: str, column: NDArray[Any]) -> FloatArray:
+    """(n, 3) from one number per atom or three."""
+    values = np.asarray(column)
+    values = values.reshape(len(values), -1)
+    if values.dtype.kind not in "fiub" or values.shape[1] not in (1, 3):
+        raise ValueError(f"the column {name} does not hold one or three numbers per atom")
+    return np.broadcast_to(values.astype(np.float64), (len(values), 3))
+
+
 def _make_labels(energy: Any, forces: Any, stress: Any, energies: Any) -> Labels:
     forces = np.asarray(forces, dtype=np.float64)
     if forces.ndim != 2 or forces.shape[1] != 3:
@@ -154,6 +197,7 @@ def to_structure(frame: Frame, labels: Labels | None, label_keys: frozenset[str]
         source=str(info.get("source") or ""),
         weight=_number("weight", info.get("weight", info.get("config_weight", 1.0))),
         labels=labels,
+        label_weights=find_weights(frame),
         info={key: value for key, value in info.items() if key not in taken and is_scalar(value)},
     )
 
@@ -185,11 +229,33 @@ def to_frame(structure: AtomStructure) -> Frame:
         "source": structure.source or None,
         "weight": None if structure.weight == 1.0 else structure.weight,
     }
+    weights, columns = _weight_entries(structure.label_weights)
+    fields |= weights
     taken = LABEL_KEYS | STRUCTURE_KEYS | {"Properties", "Lattice", "pbc"}
     facts = {key: value for key, value in structure.info.items() if key not in taken}
     info = {key: value for key, value in {**fields, **facts}.items() if value is not None}
-    frame = Frame(structure.numbers, structure.positions, structure.cell, structure.pbc, info)
+    frame = Frame(structure.numbers, structure.positions, structure.cell, structure.pbc, info, columns)
     return frame if structure.labels is None else with_labels(frame, structure.labels, "REF_")
+
+
+def _weight_entries(weights: LabelWeights | None) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """What `find_weights` turns back into the weights: entries of the comment line, and columns."""
+    if weights is None:
+        return {}, {}
+    entries: dict[str, Any] = {} if weights.energy == 1.0 else {_ENERGY_WEIGHT: weights.energy}
+    columns: dict[str, NDArray[Any]] = {}
+    forces, stress = weights.forces, weights.stress
+    if (forces != forces[:, :1]).any():
+        columns[_FORCES_WEIGHT_COLUMNS[0]] = forces
+    elif (forces != forces[0, 0]).any():
+        columns[_FORCES_WEIGHT_COLUMNS[0]] = forces[:, 0]
+    elif forces[0, 0] != 1.0:
+        entries[_FORCES_WEIGHT] = float(forces[0, 0])
+    if (stress != stress[0]).any():
+        entries[_STRESS_WEIGHT] = stress
+    elif stress[0] != 1.0:
+        entries[_STRESS_WEIGHT] = float(stress[0])
+    return entries, columns
 
 
 def with_labels(frame: Frame, labels: Labels, prefix: str) -> Frame:

@@ -12,6 +12,8 @@ from ase import Atoms
 from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
+from pyacemaker.structures.label_weights import LabelWeights
+
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
@@ -84,7 +86,8 @@ class AtomStructure:
     numbers: (n,) atomic numbers. positions: (n, 3), Å. cell: (3, 3), Å, rows are lattice vectors. pbc: (3,).
     charge: total charge in e. multiplicity: 2S + 1, None = the lowest that fits the number of electrons.
     tag: which generator made it, and how (`path`, `md300`, …). source: who made the labels. weight: of the
-    structure in a fit. info: other scalar facts that travel with it.
+    structure in a fit. label_weights: of its single labels, None where all count alike; like the labels and
+    the weight they are no part of the id. info: other scalar facts that travel with it.
     """
 
     numbers: IntArray
@@ -97,6 +100,7 @@ class AtomStructure:
     source: str = ""
     weight: float = 1.0
     labels: Labels | None = None
+    label_weights: LabelWeights | None = None
     info: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -106,6 +110,10 @@ class AtomStructure:
         _freeze(self, "pbc", np.bool_, (3,))
         if self.labels is not None and len(self.labels.forces) != len(self.numbers):
             raise ValueError(f"labels of {len(self.labels.forces)} atoms for {len(self.numbers)} atoms")
+        if self.label_weights is not None and len(self.label_weights.forces) != len(self.numbers):
+            raise ValueError(
+                f"weights of {len(self.label_weights.forces)} atoms' labels for {len(self.numbers)} atoms"
+            )
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -119,7 +127,7 @@ class AtomStructure:
         """Content hash (16 hexadecimal digits) of elements, geometry, periodicity, charge and multiplicity.
 
         Coordinates are rounded to `ID_TOLERANCE`, so that a round trip through a file keeps the id. Labels,
-        tag and weight do not count.
+        tag and weights do not count.
         """
         digest = hashlib.sha256(self.numbers.tobytes())
         for array in (self.positions, self.cell):
