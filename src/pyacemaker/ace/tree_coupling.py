@@ -18,6 +18,7 @@ from pyacemaker.ace.coupling import (
     independent_rows,
     on_monomials,
 )
+from pyacemaker.ace.reading_order import reading_order
 from pyacemaker.structures import FloatArray, IntArray
 
 
@@ -38,13 +39,11 @@ class TreeInvariants:
 def tree_invariants(ls: tuple[int, ...], groups: tuple[int, ...]) -> TreeInvariants:
     """The independent invariants of a product with angular momenta `ls`; `groups` as in `invariants`.
 
-    Of linearly dependent ones those with the smallest intermediate L's stay. Files hold no order among the
-    functions of one product type: readers sort them by the m's of their non-zero coefficients, and so are
-    they here.
+    Of linearly dependent ones those with the smallest intermediate L's stay. In `reading_order`.
     """
     couplings = list(tree_couplings(ls))
     every, dense = on_monomials([tensor for _, tensor in couplings], groups)
-    kept = sorted(independent_rows(dense)[0], key=lambda number: _reading_order(couplings[number][1]))
+    kept = sorted(independent_rows(dense)[0], key=lambda number: reading_order(ls, couplings[number][0]))
     coefficients = dense[kept]
     coefficients[np.abs(coefficients) < 1e-14] = 0.0
     used = np.any(coefficients != 0.0, axis=0)
@@ -84,12 +83,3 @@ def _expanded(ls: tuple[int, ...], pairs: tuple[int, ...], top: FloatArray) -> F
         # the axis of the pair becomes the axes of its two factors
         tensor = np.moveaxis(np.tensordot(tensor, table, axes=(number, 2)), (-2, -1), (number, number + 1))
     return np.asarray(tensor)
-
-
-def _reading_order(tensor: FloatArray) -> tuple[int, list[tuple[int, ...]]]:
-    """How many m's with a positive (or no) first non-zero m have a coefficient, and which."""
-    centre = np.array(tensor.shape) // 2
-    listed = np.argwhere(np.abs(tensor.T) > 1e-14)[:, ::-1] - centre  # the last m varies slowest
-    ms = [tuple(int(m) for m in row) for row in listed]
-    half = [row for row in ms if next((m for m in row if m), 1) > 0]
-    return len(half), half
