@@ -59,7 +59,7 @@ class NormalEquations:
         )
 
     def absorb(self, other: "NormalEquations") -> "NormalEquations":
-        """`self + other`, without a third matrix. **Updated in place**: use the returned object from now on."""
+        """`self + other` without a third matrix. **Updated in place**: go on with the returned object."""
         self._check_size(other)
         np.add(self.gram, other.gram, out=self.gram)
         return NormalEquations(
