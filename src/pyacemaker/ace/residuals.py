@@ -1,0 +1,261 @@
+"""Weighted residuals of labelled structures, and the (robust) loss of a non-linear model on them.
+
+Residuals come from the evaluator, which needs no Jacobian and takes a small part of its time; JᵀJ and Jᵀr are
+accumulated over a fixed partition of the structures, in any number of processes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import reduce
+from math import inf
+from typing import Any
+
+import numpy as np
+
+from pyacemaker.ace.design import species_of
+from pyacemaker.ace.evaluator import CompiledModel
+from pyacemaker.ace.fit import RowWeights, batches, row_targets
+from pyacemaker.ace.gram import NormalEquations
+from pyacemaker.ace.model import ACEModel
+from pyacemaker.ace.nonlinear import DensityModel, NonlinearDesign
+from pyacemaker.processes import map_ordered
+from pyacemaker.structures import AtomStructure, FloatArray, IntArray
+from pyacemaker.structures.dataset import locating
+
+SHARDS = 8
+"""Parts of the structures whose normal equations are made one by one, by any process."""
+
+WORTH_PROCESSES = 3e7
+"""Below this many entries of the Jacobian starting processes costs more than they save."""
+
+_VOIGT = ([0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1])
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledRows:
+    """Structures with the targets and square roots of the weights of their rows.
+
+    Rows of a structure of n atoms: energy without E0 (eV), 3n forces (eV/Å), and 6 stresses (eV/Å³) where it
+    has a volume. targets, weights: one (rows,) array per structure.
+    """
+
+    structures: tuple[AtomStructure, ...]
+    targets: tuple[FloatArray, ...]
+    weights: tuple[FloatArray, ...]
+
+    @classmethod
+    def of(
+        cls,
+        structures: Sequence[AtomStructure],
+        elements: Sequence[str],
+        e0: FloatArray,
+        weights: RowWeights,
+        importance: FloatArray,
+    ) -> "LabelledRows":
+        """The rows of the linear fit (`pyacemaker.ace.fit`). e0: (N,), eV. importance: (S,), multiplies each
+        structure's squared errors."""
+        targets, factors = [], []
+        for structure, factor in zip(structures, importance, strict=True):
+            shift = float(e0[species_of(elements, structure)].sum())
+            target, weight = row_targets(structure, shift, weights)
+            weight = weight * np.sqrt(factor)
+            targets.append(target)
+            factors.append(weight)
+        return cls(tuple(structures), tuple(targets), tuple(factors))
+
+    def part(self, numbers: IntArray) -> "LabelledRows":
+        """The rows of some of the structures."""
+        return LabelledRows(
+            tuple(self.structures[k] for k in numbers),
+            tuple(self.targets[k] for k in numbers),
+            tuple(self.weights[k] for k in numbers),
+        )
+
+    def __add__(self, other: "LabelledRows") -> "LabelledRows":
+        return LabelledRows(
+            (*self.structures, *other.structures),
+            self.targets + other.targets,
+            self.weights + other.weights,
+        )
+
+    def __len__(self) -> int:
+        return len(self.structures)
+
+    @property
+    def rows(self) -> int:
+        """Number of rows with a weight."""
+        return sum(int(np.count_nonzero(weight)) for weight in self.weights)
+
+    def residuals(self, model: ACEModel) -> list[FloatArray]:
+        """Weighted target − prediction of every structure. model: whatever its E0, none is counted."""
+        compiled = CompiledModel(model)
+        found = []
+        for index, (structure, target, weight) in enumerate(
+            zip(self.structures, self.targets, self.weights, strict=True)
+        ):
+            with locating(index, structure):
+                found.append(weight * (target - _predicted(compiled, structure)))
+        return found
+
+
+@dataclass(frozen=True)
+class Huber:
+    """h(r) = r² up to a threshold δ, 2δ|r| − δ² beyond (Huber, Ann. Math. Stat. 35, 73 (1964)).
+
+    thresholds: δ of weighted energy, force and stress residuals; infinite: plain squares.
+    """
+
+    thresholds: tuple[float, float, float] = (inf, inf, inf)
+
+    @classmethod
+    def from_residuals(cls, residuals: Sequence[FloatArray], atoms: Sequence[int], factor: float) -> "Huber":
+        """δ = factor × 1.4826 median |r| for each kind of row: for normal errors, factor standard
+        deviations.
+        """
+        together = np.abs(np.concatenate(residuals))
+        kinds = np.concatenate([row_kinds(len(r), n) for r, n in zip(residuals, atoms, strict=True)])
+        found = []
+        for kind in range(3):
+            mine = together[(kinds == kind) & (together > 0.0)]
+            found.append(factor * 1.4826 * float(np.median(mine)) if len(mine) else inf)
+        return cls((found[0], found[1], found[2]))
+
+    @property
+    def plain(self) -> bool:
+        """Whether nothing is cut."""
+        return min(self.thresholds) == inf
+
+    def loss(self, residual: FloatArray, atoms: int) -> float:
+        """Σ h(r) over the rows of one structure."""
+        if self.plain:
+            return float(residual @ residual)
+        threshold, size = self._of_rows(residual, atoms)
+        beyond = size > threshold
+        return float(np.where(beyond, 2.0 * threshold * size - threshold**2, size**2).sum())
+
+    def row_weights(self, residual: FloatArray, atoms: int) -> FloatArray:
+        """(rows,) min(1, √(δ/|r|)): rows times these have the gradient of Σ h as their least squares'."""
+        if self.plain:
+            return np.ones(len(residual))
+        threshold, size = self._of_rows(residual, atoms)
+        return np.asarray(np.sqrt(np.minimum(1.0, threshold / np.maximum(size, 1e-300))))
+
+    def _of_rows(self, residual: FloatArray, atoms: int) -> tuple[FloatArray, FloatArray]:
+        # a finite bound in place of infinity keeps the arithmetic free of inf · 0
+        limits = np.minimum(np.array(self.thresholds), 1e150)
+        return limits[row_kinds(len(residual), atoms)], np.abs(residual)
+
+
+def row_kinds(rows: int, atoms: int) -> IntArray:
+    """(rows,) 0 for the energy, 1 for forces, 2 for stresses of one structure."""
+    kinds = np.full(rows, 1, dtype=np.int64)
+    kinds[0], kinds[1 + 3 * atoms :] = 0, 2
+    return kinds
+
+
+class RowLoss:
+    """The loss of a density model on labelled rows as a function of its parameters.
+
+    The parameters are the coefficients (P·K), density after density, then, with `radial`, the M radial
+    coefficients. Meets `pyacemaker.ace.levenberg.LeastSquares`.
+    """
+
+    def __init__(
+        self,
+        model: DensityModel,
+        data: LabelledRows,
+        *,
+        radial: bool = False,
+        huber: Huber | None = None,
+        processes: int = 1,
+    ) -> None:
+        self.model, self.data, self.radial = model, data, radial
+        self.huber = huber or Huber()
+        self.processes = processes
+        self._shards = _partition(data)
+
+    def parameters(self, model: DensityModel) -> FloatArray:
+        """(P·K [+ M],) those of a model of the same shape."""
+        parts = [model.coefficients.ravel(), *([model.radial] if self.radial else [])]
+        return np.concatenate(parts)
+
+    def at(self, x: FloatArray) -> DensityModel:
+        """The model with the parameters x."""
+        count = self.model.coefficients.size
+        coefficients = x[:count].reshape(self.model.coefficients.shape)
+        return self.model.moved(coefficients, x[count:] if self.radial else None)
+
+    def loss(self, x: FloatArray) -> float:
+        """Σ h(weighted residual)."""
+        return self.loss_on(self.data, x)
+
+    def loss_on(self, data: LabelledRows, x: FloatArray) -> float:
+        """The same loss on other data: validation."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            residuals = data.residuals(self.at(x).to_model())
+            return sum(
+                self.huber.loss(residual, len(structure))
+                for residual, structure in zip(residuals, data.structures, strict=True)
+            )
+
+    def linearise(self, x: FloatArray) -> NormalEquations:
+        """JᵀJ and Jᵀr of the (reweighted) rows; the same bytes for any number of processes."""
+        model = self.at(x)
+        work = self.data.rows * len(x)
+        processes = self.processes if work > WORTH_PROCESSES else 1
+        states = map_ordered(
+            _linearised,
+            [self.data.part(numbers) for numbers in self._shards],
+            processes,
+            prepare=_prepare,
+            prepare_args=(model, self.radial, self.huber),
+        )
+        return reduce(NormalEquations.absorb, states)
+
+
+def _predicted(compiled: CompiledModel, structure: AtomStructure) -> FloatArray:
+    """(rows,) what the model says, without E0."""
+    found = compiled.evaluate(structure.numbers, structure.positions, structure.cell, structure.pbc)
+    species = compiled.species(structure.numbers)
+    energy = found.energy - float(compiled.model.e0[species].sum())
+    parts = [np.array([energy]), found.forces.ravel()]
+    if structure.volume is not None:
+        parts.append(found.virial[_VOIGT] / structure.volume)
+    return np.concatenate(parts)
+
+
+def _partition(data: LabelledRows) -> list[IntArray]:
+    """At most `SHARDS` runs of consecutive structures with about equally many rows."""
+    ends = np.cumsum([len(target) for target in data.targets])
+    limits = ends[-1] * np.arange(1, SHARDS) / SHARDS if len(ends) else []
+    cuts = np.searchsorted(ends, limits, side="left") + 1
+    parts = np.split(np.arange(len(data)), np.minimum(cuts, len(data)))
+    return [part for part in parts if len(part)]
+
+
+_worker: dict[str, Any] = {}
+"""What all shards of a call share, in each process."""
+
+
+def _prepare(model: DensityModel, radial: bool, huber: Huber) -> None:
+    _worker.update(design=NonlinearDesign(model, radial=radial), huber=huber)
+
+
+def _linearised(data: LabelledRows) -> NormalEquations:
+    """The state of one shard."""
+    design, huber = _worker["design"], _worker["huber"]
+    state: NormalEquations | None = None
+    for numbers in batches(data.structures):
+        part = data.part(numbers)
+        rows = design.rows(part.structures)
+        weight = np.concatenate(part.weights)
+        residual = weight * (np.concatenate(part.targets) - rows.values)
+        for structure, first, last in zip(part.structures, rows.starts, rows.starts[1:], strict=False):
+            robust = huber.row_weights(residual[first:last], len(structure))
+            weight[first:last] *= robust
+            residual[first:last] *= robust
+        rows.jacobian[...] *= weight
+        state = state or NormalEquations.empty(len(rows.jacobian))
+        state = state.add_rows(rows.jacobian, residual, len(part), int(np.count_nonzero(weight)))
+    assert state is not None
+    return state

@@ -1,0 +1,83 @@
+"""Settings of the non-linear refinement that may follow a linear ACE fit."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from pyacemaker.base import Spec
+from pyacemaker.structures import AtomStructure, FloatArray
+
+if TYPE_CHECKING:
+    from pyacemaker.ace.fit import RowWeights
+    from pyacemaker.ace.refine import LinearFit, Refined
+
+Progress = Callable[[str, int, int], None]
+"""Called with the stage (`densities`, `radial`, `robust`), its iterations done and their limit."""
+
+_Positive = Annotated[float, Field(gt=0)]
+
+
+class Refinement(Spec):
+    """A Levenberg–Marquardt refinement of a linear fit, kept only where it is better on validation data."""
+
+    densities: Literal[1, 2] = 2
+    """2: E = ρ₁ + F(ρ₂) with the Finnis–Sinclair embedding F ~ √ρ₂; 1: the energy stays linear in ρ."""
+    radial: bool = True
+    """Whether the radial functions of ranks from 2 on are optimised, too, once the densities have settled."""
+    iterations: Annotated[int, Field(ge=1, le=1000)] = 30
+    """Steps of each stage at most."""
+    patience: Annotated[int, Field(ge=1)] = 4
+    """A stage ends after so many steps in a row that do not lower the loss on validation data."""
+    seconds: _Positive | None = None
+    """No step begins after so many seconds in a stage; results then depend on the machine. None: no limit."""
+    huber: _Positive | None = None
+    """Residuals beyond so many standard deviations count linearly, so that single wrong labels lose their
+    weight; 3 is usual. None: all count by their squares."""
+    validation_fraction: Annotated[float, Field(gt=0, lt=0.5)] = 0.1
+    """Share of the training structures that is held out where no validation data is given, at least 5."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Of the choice of the structures that are held out."""
+
+    def refine(
+        self,
+        linear: "LinearFit",
+        training: Sequence[AtomStructure],
+        weights: "RowWeights",
+        importance: FloatArray,
+        *,
+        validation: Sequence[AtomStructure] | None = None,
+        validation_importance: FloatArray | None = None,
+        restraints: Sequence[AtomStructure] = (),
+        restraint_importance: FloatArray | None = None,
+        progress: Progress | None = None,
+        processes: int = 1,
+    ) -> "Refined":
+        """Refine `linear`, a fit to the labels of `training` with the same weights and importance.
+
+        importance: (S,), multiplies each structure's squared errors, 1 where None. validation: labelled
+        structures that the linear fit has not seen; where None some of the training data are held out.
+        restraints: structures that are always trained on. processes: the result does not depend on it.
+        `Refined.model.to_model()` is the potential; `Refined.facts` holds JSON values.
+        """
+        import numpy as np
+
+        from pyacemaker.ace.levenberg import Limits
+        from pyacemaker.ace.refine import Plan, refine
+        from pyacemaker.ace.residuals import LabelledRows
+
+        def rows(structures: Sequence[AtomStructure], factors: FloatArray | None) -> LabelledRows:
+            factors = np.ones(len(structures)) if factors is None else factors
+            return LabelledRows.of(structures, linear.basis.elements, linear.e0, weights, factors)
+
+        limits = Limits(self.iterations, self.patience, seconds=self.seconds or float("inf"))
+        plan = Plan(self.densities, self.radial, limits, self.huber, self.validation_fraction, self.seed)
+        return refine(
+            linear,
+            rows(training, importance),
+            None if validation is None else rows(validation, validation_importance),
+            plan,
+            restraints=rows(restraints, restraint_importance),
+            progress=progress,
+            processes=processes,
+        )
