@@ -72,7 +72,7 @@ class Channels:
 def build_tables(
     blocks: Sequence[Block], channels: Sequence[Channels], primitives: Sequence[Key] = ()
 ) -> Tables:
-    """The tables of one centre species. channels: of its bonds to each species. primitives: more variables."""
+    """The tables of one centre species. channels: of its bonds to each species. primitives: more."""
     wanted = {key for block in blocks for column in block.columns for key in _keys(block, column, channels)}
     components = _components(sorted(wanted))
     used = len(components)

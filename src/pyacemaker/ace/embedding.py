@@ -81,7 +81,7 @@ def embed_curvature(kind: int, rho: float, exponent: float) -> float:
     if abs(exponent - 1.0) < 1e-10 or size < 1e-100:
         return 0.0
     shifted = kind == SHIFTED_SCALED
-    found = _shifted_scaled_curvature(size, exponent) if shifted else _plain_curvature(size, exponent)
+    found: float = _shifted_scaled_curvature(size, exponent) if shifted else _plain_curvature(size, exponent)
     return found if rho > 0.0 else -found
 
 

@@ -6,12 +6,17 @@ Parameters are the c_pf and, if wanted, the c_nlk.
 """
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from pyacemaker.ace.basis import Basis
-from pyacemaker.ace.model import ACEModel, Embedding
+from pyacemaker.ace.cores import core_terms
+from pyacemaker.ace.design_batch import Batch, core_rows, layout
+from pyacemaker.ace.design_tables import Channels, Tables, build_tables
+from pyacemaker.ace.model import EMBEDDINGS, ACEModel, BasisFunction, Embedding
+from pyacemaker.ace.nonlinear_kernel import Densities, Radials, accumulate_nonlinear
 from pyacemaker.structures import AtomStructure, FloatArray, IntArray
 
 
@@ -46,6 +51,12 @@ class DensityModel:
         count = len(self.basis.elements)
         return tuple((a, b) for a in range(count) for b in range(a, count))
 
+    @property
+    def radial_starts(self) -> IntArray:
+        """(pairs,) where the coefficients of each pair start in `radial`."""
+        sizes = [self.basis.bonds[pair].coefficients.size for pair in self.pairs]
+        return np.cumsum([0, *sizes[:-1]]).astype(np.int64)
+
     def to_model(self) -> ACEModel:
         """The potential itself, for the evaluator and for `.yace` files."""
         return self.basis.to_model(self.coefficients, self.e0, self.embeddings)
@@ -61,13 +72,11 @@ class DensityModel:
             return replace(self, coefficients=coefficients)
         if radial.shape != self.radial.shape:
             raise ValueError(f"{radial.shape} radial coefficients; expected {self.radial.shape}")
-        bonds, first = dict(self.basis.bonds), 0
-        for a, b in self.pairs:
-            shape = bonds[a, b].coefficients.shape
-            last = first + int(np.prod(shape))
+        bonds = dict(self.basis.bonds)
+        for (a, b), part in zip(self.pairs, np.split(radial, self.radial_starts[1:]), strict=True):
             for pair in ((a, b), (b, a)):
-                bonds[pair] = replace(bonds[pair], coefficients=radial[first:last].reshape(shape).copy())
-            first = last
+                shape = bonds[pair].coefficients.shape
+                bonds[pair] = replace(bonds[pair], coefficients=part.reshape(shape).copy())
         return replace(self, basis=replace(self.basis, bonds=bonds), coefficients=coefficients)
 
 
@@ -86,16 +95,107 @@ class NonlinearRows:
 
 
 class NonlinearDesign:
-    """Computes values and Jacobian of one model; `at` reuses its tables for other parameters."""
+    """Computes values and Jacobian of one model; `at` reuses its tables for other parameters.
+
+    radial: whether the Jacobian has the columns of the radial coefficients. As with `Design`, the result of
+    `rows` is dense: 8 (P K + M) R bytes.
+    """
 
     def __init__(self, model: DensityModel, *, radial: bool = False) -> None:
         self.model = model
         self.has_radial = radial
+        self._centres = tuple(_Centre.of(model, mu, radial) for mu in range(len(model.basis.elements)))
 
     def at(self, model: DensityModel) -> "NonlinearDesign":
         """The design of the same functions at other parameters (`DensityModel.moved`)."""
-        raise NotImplementedError
+        if model.basis.blocks is not self.model.basis.blocks:
+            raise ValueError("the model has another set of basis functions; make a new design for it")
+        other = copy(self)
+        other.model = model
+        return other
 
     def rows(self, structures: Sequence[AtomStructure]) -> NonlinearRows:
         """Values and Jacobian of energy, forces and, for structures with a volume, stress."""
-        raise NotImplementedError
+        basis, densities = self.model.basis, len(self.model.coefficients)
+        batch, places = Batch.of(structures, basis.elements, basis.cutoff), layout(structures)
+        rows, linear = int(places.starts[-1]), densities * len(basis)
+        count = linear + (len(self.model.radial) if self.has_radial else 0)
+        values, jacobian = np.zeros(rows), np.zeros((count, rows))
+        terms = core_terms(self._frame(), batch.species, batch.edges)
+        for mu, centre in enumerate(self._centres):
+            atoms = np.flatnonzero(batch.species == mu)
+            if len(atoms):
+                mine = slice(basis.offsets[mu], basis.offsets[mu + 1])
+                accumulate_nonlinear(
+                    centre.tables,
+                    batch.sites(
+                        atoms, batch.channel_values(mu, basis.bonds, self._mixes(mu)), places.atom_rows, terms
+                    ),
+                    self._densities(mu, mine),
+                    centre.radials,
+                    values,
+                    jacobian[:linear].reshape(densities, len(basis), rows)[:, mine],
+                    jacobian[linear:],
+                )
+        values += core_rows(terms, batch.edges, places.atom_rows, rows)
+        stress = np.flatnonzero(places.volumes != 1.0)
+        values /= places.volumes
+        jacobian[:, stress] /= places.volumes[stress]
+        return NonlinearRows(values, jacobian, places.starts)
+
+    def _mixes(self, mu: int) -> list[FloatArray]:
+        basis = self.model.basis
+        return [Channels(basis.bonds[mu, nu], shared=False).matrix for nu in range(len(basis.elements))]
+
+    def _densities(self, mu: int, mine: slice) -> Densities:
+        embedding = self.model.embeddings[mu]
+        return Densities(
+            np.ascontiguousarray(self.model.coefficients[:, mine], dtype=float),
+            np.array(embedding.weights, dtype=float),
+            np.array(embedding.exponents, dtype=float),
+            EMBEDDINGS.index(embedding.function),
+        )
+
+    def _frame(self) -> ACEModel:
+        """The model without functions: all that the cores need."""
+        basis = self.model.basis
+        none: dict[int, tuple[BasisFunction, ...]] = {mu: () for mu in range(len(basis.elements))}
+        return ACEModel(
+            basis.elements, self.model.e0, 0.001, dict(self.model.embeddings), dict(basis.bonds), none
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class _Centre:
+    """What depends on the species of the centre and not on the parameters."""
+
+    tables: Tables
+    radials: Radials
+
+    @classmethod
+    def of(cls, model: DensityModel, mu: int, radial: bool) -> "_Centre":
+        basis, count = model.basis, len(model.basis.elements)
+        bonds = [basis.bonds[mu, nu] for nu in range(count)]
+        channels = [Channels(bond, shared=False) for bond in bonds]
+        blocks = basis.blocks[mu]
+        columns = {column for block in blocks if block.rank > 1 for column in block.columns}
+        wanted = sorted(columns) if radial else []
+        primitives = {
+            (nu, k, angular, m)
+            for nu, _, angular in wanted
+            for k in range(bonds[nu].nradbase)
+            for m in range(angular + 1)
+        }
+        tables = build_tables(blocks, channels, sorted(primitives))
+        index = {tuple(component): place for place, component in enumerate(tables.components.tolist())}
+        first_of = dict(zip(model.pairs, model.radial_starts, strict=True))
+        entries = []
+        for nu, n, angular in wanted:
+            packed, bond = angular * (angular + 1) // 2, bonds[nu]
+            place = index[nu, channels[nu].of(2, n, angular), packed, 0]
+            first = first_of[min(mu, nu), max(mu, nu)]
+            first += ((n - 1) * (bond.lmax + 1) + angular) * bond.nradbase
+            entries += [
+                (place, index[nu, k, packed, 0], 2 * angular + 1, first + k) for k in range(bond.nradbase)
+            ]
+        return cls(tables, Radials(np.array(entries, dtype=np.int64).reshape(-1, 4)))
