@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -101,6 +103,37 @@ def test_only_a_distance_core_cuts_the_radial_functions():
     step = 1e-6
     numeric = (cut_radial_functions(cut, r + step)[0] - cut_radial_functions(cut, r - step)[0]) / (2 * step)
     assert slopes == pytest.approx(numeric, abs=1e-7)
-    density = bond_of("ChebExpCos", inner_cutoff="density", rcut_in=2.0, dcut_in=0.5)
+    density = bond_of("ChebExpCos", inner_cutoff="density")
     assert (inner_factor(density, r)[0] == 1.0).all()
     assert (cut_radial_functions(density, r)[1] == bare_slopes).all()
+
+
+def test_where_other_cores_end_the_radial_functions():
+    r = np.array([0.9, 1.1, 1.6, 2.5])
+    density = bond_of("SBessel", inner_cutoff="density", rcut_in=2.0, dcut_in=0.5)
+    assert inner_factor(density, r)[0].tolist() == [0.0, 0.0, 1.0, 1.0]
+    zbl = bond_of("SBessel", inner_cutoff="zbl", rcut_in=2.0, dcut_in=0.5)
+    assert inner_factor(zbl, r)[0].tolist() == [1.0, 1.0, 1.0, 1.0]
+    assert inner_factor(replace(zbl, dcut_in=0.0), r)[0].tolist() == [0.0, 1.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("basis", "dcut", "lam"),
+    [("ChebLinear", 0.0, 1.0), ("ChebPow", 0.0, 1.0), ("ChebPow", 0.0, 1.5), ("ChebExpCos", 0.01, 5.25)],
+)
+def test_the_last_knots_are_joined_by_cubics(basis, dcut, lam):
+    bond = bond_of(basis, dcut=dcut, lam=lam)
+    r = np.linspace(4.985, 5.0, 15001)
+    values, slopes = radial_functions(bond, r)
+    # continuous, down to zero at the cutoff, and the slope is the derivative
+    assert np.abs(values[-1]).max() == 0.0
+    steepest = np.abs(slopes).max()
+    assert np.abs(np.diff(values, axis=0)).max() <= steepest * 1.01e-6
+    inner = np.arange(20, 14980)
+    numeric = (values[inner + 1] - values[inner - 1]) / 2e-6
+    assert slopes[inner] == pytest.approx(numeric, abs=1e-3 * steepest + 1e-8)
+    # what is joined are the exact values: on a knot nothing is changed
+    s = np.array([4.989, 4.995]) / 5.0
+    if basis == "ChebLinear":
+        expected = 0.5 * (1 - np.cos(np.arange(1, 8) * np.arccos(1 - s)[:, None]))
+        assert radial_functions(bond, 5.0 * s)[0] == pytest.approx(expected, abs=1e-12)

@@ -112,7 +112,7 @@ def test_numbers_that_are_not_finite_are_not_written(tmp_path):
         (r"inner_cutoff_type: \w+", "inner_cutoff_type: hard", "'hard' is unknown"),
         (r"npoti: \w+", "npoti: Tanh", "embeddings 0: embedding 'Tanh' is unknown"),
         (r"E0: \[0\]", "E0: [0, 1]", "E0 has shape"),
-        (r"E0: \[0\]", "E0: [.nan]", "NaN"),
+        (r"E0: \[0\]", "E0: [.nan]", "finite numbers"),
         (r"elements: \[Cu\]", "elements: Cu", "list of chemical symbols"),
         (r"elements: \[Cu\]", "elements: [Cu, Ni]", "lacks the key 1 at embeddings"),
         (r"elements: \[Cu\]\n", "", "lacks the key 'elements'"),

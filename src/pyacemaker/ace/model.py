@@ -7,8 +7,9 @@ Species are numbered 0 … N−1 in the order of `ACEModel.elements`; lengths ar
 A part that contradicts itself raises `ValueError`; the `.yace` reader turns that into `PotentialFormatError`.
 """
 
+import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal, get_args
 
 import numpy as np
@@ -26,15 +27,22 @@ EMBEDDINGS = ("FinnisSinclairShiftedScaled", "FinnisSinclair")
 MAX_RANK = 6
 """Largest number of factors in a basis function."""
 
+LARGEST_RCUT = 100.0
+"""Å; a longer cutoff is a mistake."""
+
+LARGEST_LMAX, LARGEST_NRADBASE = 50, 1000
+"""Bounds on the size of radial bases; more is a mistake."""
+
 
 @dataclass(frozen=True, eq=False)
 class Bond:
     """Radial functions and core repulsion of one ordered pair of species (centre, neighbour).
 
     rcut: cutoff, Å. dcut: width of the outer switch, Å. radial_basis: one of `RADIAL_BASES`.
-    radial_parameters: (λ,). coefficients: (nradmax, lmax + 1, nradbase), c_nlk of R_nl = Σ_k c_nlk g_k.
-    prehc, lambdahc: amplitude and exponent of the core (eV·Å and 1/Å² for `density` and `distance`).
-    rcut_in, dcut_in: end and width of the inner switch, Å. inner_cutoff: the kind of core.
+    radial_parameters: (λ, …), of which the first counts. coefficients: (nradmax, lmax + 1, nradbase), c_nlk
+    of R_nl = Σ_k c_nlk g_k. prehc, lambdahc: amplitude and exponent of the core (eV·Å and 1/Å² for `density`
+    and `distance`; for `zbl` a factor, and unused). rcut_in, dcut_in: end and width of the inner switch, Å.
+    inner_cutoff: the kind of core.
     """
 
     rcut: float
@@ -56,14 +64,24 @@ class Bond:
                 f"radial coefficients have shape {self.coefficients.shape}; "
                 "expected (nradmax, lmax + 1, nradbase)"
             )
-        if not 0.0 <= self.dcut <= self.rcut or self.rcut == 0.0:
+        if self.lmax > LARGEST_LMAX or self.nradbase > LARGEST_NRADBASE:
             raise ValueError(
-                f"rcut {self.rcut} and dcut {self.dcut} must satisfy 0 <= dcut <= rcut, rcut > 0"
+                f"lmax {self.lmax} and nradbase {self.nradbase} must not exceed "
+                f"{LARGEST_LMAX} and {LARGEST_NRADBASE}"
+            )
+        if not (0.0 <= self.dcut <= self.rcut and 0.0 < self.rcut <= LARGEST_RCUT):
+            raise ValueError(
+                f"rcut {self.rcut} and dcut {self.dcut} must satisfy 0 <= dcut <= rcut, "
+                f"0 < rcut <= {LARGEST_RCUT}"
             )
         if not self.dcut_in >= 0.0:
             raise ValueError(f"dcut_in {self.dcut_in} must not be negative")
         if not self.radial_parameters:
             raise ValueError("radial parameters are empty; expected [λ]")
+        if (self.radial_basis == "ChebExpCos" and self.radial_parameters[0] == 0.0) or (
+            self.radial_basis == "ChebPow" and not self.radial_parameters[0] > 0.0
+        ):
+            raise ValueError(f"λ = {self.radial_parameters[0]} makes no {self.radial_basis} functions")
 
     @property
     def nradmax(self) -> int:
@@ -80,12 +98,34 @@ class Bond:
         """Number of radial basis functions g_k."""
         return int(self.coefficients.shape[2])
 
+    @property
+    def inner_window(self) -> tuple[float, float]:
+        """End and width, Å, of the switch that turns the radial functions off at short range; end ≤ 0: none.
+
+        They are off below the end minus the width. `distance`: (rcut_in, dcut_in). Other kinds let the radial
+        functions be, but for what evaluators of this format do besides: `density` has them end abruptly at
+        rcut_in − dcut_in (0 unless someone set it), and `zbl` at 1 Å where dcut_in = 0.
+        """
+        if self.inner_cutoff == "distance":
+            return self.rcut_in, self.dcut_in
+        if self.inner_cutoff == "density":
+            return self.rcut_in - self.dcut_in, 0.0
+        return (1.0 if self.dcut_in == 0.0 else 0.0), 0.0
+
+
+def difference(one: Bond, other: Bond) -> str:
+    """The name of the first field in which two bonds differ; "" where they are equal."""
+    for field in fields(Bond):
+        if not np.array_equal(getattr(one, field.name), getattr(other, field.name)):
+            return field.name
+    return ""
+
 
 @dataclass(frozen=True)
 class Embedding:
     """Embedding of one species: E_ACE = Σ_p w_p F(ρ_p; m_p), p = 1 … ndensity.
 
-    parameters: (w_1, m_1, w_2, m_2, …). function: one of `EMBEDDINGS`.
+    parameters: (w_1, m_1, w_2, m_2, …), m_p > 0. function: one of `EMBEDDINGS`.
     rho_core_cutoff, drho_core_cutoff: end and width of the switch on the core density, eV.
     """
 
@@ -104,6 +144,8 @@ class Embedding:
             )
         if min(self.exponents) <= 0.0:
             raise ValueError(f"embedding exponents {self.exponents} must be positive")
+        if not self.drho_core_cutoff >= 0.0:
+            raise ValueError(f"drho_core_cutoff {self.drho_core_cutoff} must not be negative")
 
     @property
     def weights(self) -> tuple[float, ...]:
@@ -146,6 +188,8 @@ class BasisFunction:
             )
         if np.any(np.abs(self.ms_combs) > np.array(self.ls)):
             raise ValueError(f"ms_combs exceed the angular momenta {self.ls}")
+        if self.ms_combs.sum(axis=1).any():
+            raise ValueError("ms_combs hold m's whose sum is not 0: no rotational invariant")
 
     @property
     def rank(self) -> int:
@@ -159,7 +203,7 @@ class ACEModel:
 
     elements: chemical symbols. e0: (N,) energy of each isolated atom, eV. delta_spline_bins: spacing of the
     look-up tables that other evaluators build, Å. embeddings: by species. bonds: by (centre, neighbour), all
-    N² ordered pairs. functions: by species of the centre.
+    N² ordered pairs, with one kind of core. functions: by species of the centre.
     """
 
     elements: tuple[str, ...]
@@ -171,6 +215,7 @@ class ACEModel:
 
     def __post_init__(self) -> None:
         count = len(self.elements)
+        _require_elements(self.elements)
         if count == 0 or self.e0.shape != (count,):
             raise ValueError(f"E0 has shape {self.e0.shape}; expected one energy for each of {self.elements}")
         _require_keys("embeddings", set(self.embeddings), set(range(count)))
@@ -178,10 +223,10 @@ class ACEModel:
         pairs = {(i, j) for i in range(count) for j in range(count)}
         _require_keys("bonds", set(self.bonds), pairs)
         kinds = {bond.inner_cutoff for bond in self.bonds.values()}
-        if "zbl" in kinds and len(kinds) > 1:
-            raise ValueError(
-                f"inner cutoff types {sorted(kinds)} are mixed; zbl must hold for all bonds or none"
-            )
+        if len(kinds) > 1:
+            raise ValueError(f"inner cutoff types {sorted(kinds)} are mixed; expected one for all bonds")
+        if not 0.0 < self.delta_spline_bins < math.inf:
+            raise ValueError(f"deltaSplineBins is {self.delta_spline_bins}; expected a positive length")
         for function in self.all_functions():
             self._check_function(function)
 
@@ -216,6 +261,16 @@ class ACEModel:
 def _require_known(what: str, name: str, known: tuple[str, ...]) -> None:
     if name not in known:
         raise ValueError(f"{what} {name!r} is unknown; expected one of {', '.join(known)}")
+
+
+def _require_elements(elements: tuple[str, ...]) -> None:
+    from ase.data import atomic_numbers
+
+    for symbol in elements:
+        if not atomic_numbers.get(symbol):
+            raise ValueError(f"elements hold {symbol!r}; expected chemical symbols")
+    if len(set(elements)) < len(elements):
+        raise ValueError(f"elements {list(elements)} repeat themselves; expected each once")
 
 
 def _require_keys(what: str, found: set[object] | set[int] | set[tuple[int, int]], expected: object) -> None:

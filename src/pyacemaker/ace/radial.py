@@ -4,9 +4,15 @@ With r_c = rcut, T_k the Chebyshev polynomials of the first kind, and everything
 
 - ChebExpCos: x = 1 − 2(e^{−λr/r_c} − e^{−λ})/(1 − e^{−λ}), v = ½(1 + cos πr/r_c), g_1 = v,
   g_k = ½ v (1 − T_{k−1}(x)); for r > r_c − dcut also times ½(1 + cos π(r − r_c + dcut)/dcut).
-- ChebPow: x = 1 − 2(1 − r/r_c)^λ, g_k = ½(1 − T_k(x)). ChebLinear: the same with x = 1 − r/r_c.
+- ChebPow: x = 1 − 2(1 − r/r_c)^λ, g_k = ½(1 − T_k(x)). ChebLinear: the same with x = 1 − r/r_c, which does
+  not vanish at r_c.
 - SBessel: the orthonormal combinations of spherical Bessel functions that vanish twice at r_c
   (Kocer, Mason, Erturk, J. Chem. Phys. 150, 154102 (2019)).
+
+Evaluators of `.yace` files interpolate the g_k by cubic Hermite polynomials between the knots n·h,
+h = r_c/N ≈ `KNOTS`, with value and slope zero at r_c. Where a g_k changes within a few knots, the
+interpolated function is what everyone evaluates, so it is here, too: for ChebExpCos in an outer switch
+narrower than `NARROW`, for ChebPow and ChebLinear between the last knots (where ChebLinear falls to zero).
 
 Chebyshev forms: Drautz, Phys. Rev. B 99, 014104 (2019); Lysogorskiy et al., npj Comput. Mater. 7, 97 (2021).
 The scalar kernels are compiled and may be called from other kernels.
@@ -27,9 +33,15 @@ CHEB_EXP_COS, CHEB_POW, CHEB_LINEAR, SBESSEL = range(4)
 
 assert RADIAL_BASES == ("ChebExpCos", "ChebPow", "ChebLinear", "SBessel")
 
+KNOTS = 0.001
+"""Å, the spacing of knots in the tables of other evaluators (`deltaSplineBins` as it is always written)."""
+
+NARROW = 0.1
+"""Å; interpolating a wider switch changes it by less than 1e-9."""
+
 
 def radial_functions(bond: Bond, r: Array) -> tuple[Array, Array]:
-    """g_k(r) and dg_k/dr (1/Å) of a bond, without its inner cutoff: two arrays (P, nradbase).
+    """g_k(r) and dg_k/dr (1/Å) of a bond, without its inner switch: two arrays (P, nradbase).
 
     r: (P,) distances, Å, positive. Zero for r ≥ rcut.
     """
@@ -45,16 +57,14 @@ def radial_functions(bond: Bond, r: Array) -> tuple[Array, Array]:
 def inner_factor(bond: Bond, r: Array) -> tuple[Array, Array]:
     """The factor on every g_k at short range and its derivative (1/Å): two arrays (P,).
 
-    1 − P(r; rcut_in, dcut_in) for a `distance` core, else 1.
+    1 − P(r; a, δ) with the bond's `inner_window`; see there.
     """
-    if bond.inner_cutoff != "distance":
-        return np.ones_like(r), np.zeros_like(r)
-    value, slope = polynomial_switch(r, bond.rcut_in, bond.dcut_in)
+    value, slope = polynomial_switch(r, *bond.inner_window)
     return 1.0 - value, -slope
 
 
 def cut_radial_functions(bond: Bond, r: Array) -> tuple[Array, Array]:
-    """g_k(r) and dg_k/dr (1/Å) with the bond's inner cutoff applied: two arrays (P, nradbase)."""
+    """g_k(r) and dg_k/dr (1/Å) with the bond's inner switch applied: two arrays (P, nradbase)."""
     values, slopes = radial_functions(bond, r)
     factor, factor_slope = inner_factor(bond, r)
     slopes = slopes * factor[:, None] + values * factor_slope[:, None]
@@ -97,18 +107,57 @@ def radial_point(
     if r >= rcut:
         value[:] = 0.0
         slope[:] = 0.0
-    elif kind == CHEB_EXP_COS:
+    elif r > _knots_begin(kind, rcut, dcut):
+        _between_knots(kind, r, rcut, dcut, lam, value, slope)
+    else:
+        _exact_point(kind, r, rcut, dcut, lam, value, slope)
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _knots_begin(kind: int, rcut: float, dcut: float) -> float:
+    """From where on to interpolate."""
+    if kind == SBESSEL or (kind == CHEB_EXP_COS and not 0.0 < dcut < NARROW):
+        return rcut
+    return rcut - 2.0 * KNOTS if kind != CHEB_EXP_COS else rcut - dcut - 2.0 * KNOTS
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _between_knots(
+    kind: int, r: float, rcut: float, dcut: float, lam: float, value: Array, slope: Array
+) -> None:
+    """Cubic Hermite interpolation between the knots around r < rcut."""
+    count = max(int(rcut / KNOTS), 1)
+    scale = count / rcut
+    knot = min(int(r * scale), count - 1)
+    t = r * scale - knot
+    size = len(value)
+    low, dlow, high, dhigh = np.zeros(size), np.zeros(size), np.zeros(size), np.zeros(size)
+    _exact_point(kind, knot / scale, rcut, dcut, lam, low, dlow)
+    if knot + 1 < count:
+        _exact_point(kind, (knot + 1) / scale, rcut, dcut, lam, high, dhigh)
+    for k in range(size):
+        a, b = dlow[k] / scale, dhigh[k] / scale
+        rise = high[k] - low[k]
+        square, cube = 3.0 * rise - 2.0 * a - b, a + b - 2.0 * rise
+        value[k] = low[k] + t * (a + t * (square + t * cube))
+        slope[k] = scale * (a + t * (2.0 * square + 3.0 * t * cube))
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _exact_point(
+    kind: int, r: float, rcut: float, dcut: float, lam: float, value: Array, slope: Array
+) -> None:
+    """The formulas, for r < rcut."""
+    if kind == CHEB_EXP_COS:
         _cheb_exp_cos(r, rcut, dcut, lam, value, slope)
     elif kind == SBESSEL:
         _sbessel(r, rcut, value, slope)
-    else:
-        power = lam if kind == CHEB_POW else 1.0
+    elif kind == CHEB_POW:
         rest = 1.0 - r / rcut
-        if kind == CHEB_POW:
-            x, dx = 1.0 - 2.0 * rest**power, 2.0 * power * rest ** (power - 1.0) / rcut
-        else:
-            x, dx = rest, -1.0 / rcut
-        _half_one_minus_chebyshev(x, dx, value, slope)
+        power = rest ** (lam - 1.0)
+        _half_one_minus_chebyshev(1.0 - 2.0 * power * rest, 2.0 * lam * power / rcut, value, slope)
+    else:
+        _half_one_minus_chebyshev(1.0 - r / rcut, -1.0 / rcut, value, slope)
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]

@@ -1,42 +1,49 @@
 """Potentials in `.yace` files, the format of LAMMPS `pair_style pace` and of pacemaker."""
 
+import logging
 import math
-from collections.abc import Callable, Iterable
-from functools import partial
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
-from pyacemaker.ace.model import ACEModel, BasisFunction, Bond, Embedding
-from pyacemaker.errors import PotentialFormatError
+from pyacemaker.ace.model import ACEModel, BasisFunction, Bond, Embedding, difference
+from pyacemaker.ace.yace_entries import Entry, read_content
 from pyacemaker.files import write_atomic
 
-Mapping = dict[Any, Any]
-T = TypeVar("T")
+logger = logging.getLogger(__name__)
+
+Pair = tuple[int, int]
 
 
 def read_yace(path: str | Path) -> ACEModel:
     """The potential in a `.yace` file.
 
+    As in other evaluators, keys that are not known are ignored, a bond without `inner_cutoff_type` has a
+    `density` core, of many radial parameters the first counts, of more embedding parameters than the
+    densities need the first ones count, and the last bond's `inner_cutoff_type` holds for all (a warning says
+    so where they differ). Bonds [i, j] and [j, i] must agree.
+
     Raises `PotentialFormatError`, naming the file and the key, where the file is missing, damaged or of
     another kind.
     """
-    path = Path(path)
-    content = _load(path)
-    return _built(path, "", partial(_model, path, content))
+    return _model(Entry(Path(path), "", read_content(Path(path))))
 
 
 def write_yace(model: ACEModel, path: str | Path) -> None:
     """Write a potential to a `.yace` file, atomically; the same model gives the same bytes.
 
-    Numbers keep every bit. Raises `ValueError` where one is not finite.
+    Numbers keep every bit. Raises `ValueError` where one is not finite, or where bonds [i, j] and [j, i]
+    differ.
     """
     write_atomic(Path(path), yace_text(model))
 
 
 def yace_text(model: ACEModel) -> str:
-    """The content of the `.yace` file of a potential."""
+    """The content of the `.yace` file of a potential; raises as `write_yace` does."""
+    _require_symmetry(model.bonds)
     lines = [
         f"elements: [{', '.join(_symbol(symbol) for symbol in model.elements)}]",
         f"E0: {_flow(model.e0)}",
@@ -142,155 +149,99 @@ def _function_text(function: BasisFunction) -> str:
 # ---------------------------------------------------------------- reading
 
 
-def _load(path: Path) -> Mapping:
-    import yaml
+def _model(content: Entry) -> ACEModel:
+    elements = tuple(content.texts("elements"))
+    count = len(elements)
+    embeddings = {mu: _embedding(entry) for mu, entry in content.species("embeddings", count)}
+    bonds = _one_core(content, {pair: _bond(entry) for pair, entry in content.pairs("bonds", count)})
+    functions = {
+        mu: tuple(_function(entry, mu) for entry in entries)
+        for mu, entries in content.species_lists("functions", count)
+    }
+    e0, bins = content.numbers("E0"), content.number("deltaSplineBins", 0.001)
+    with content.complaining():
+        _require_symmetry(bonds)
+        return ACEModel(elements, e0, bins, embeddings, bonds, functions)
 
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise PotentialFormatError(
-            f"{path} cannot be read as text ({error}); expected a .yace potential"
-        ) from error
-    try:
-        content = yaml.load(text, Loader=_loader())
-    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
-        summary = " ".join(str(error).split())
-        raise PotentialFormatError(
-            f"{path} is not valid YAML ({summary}); expected a .yace potential"
-        ) from error
-    if not isinstance(content, dict):
-        raise PotentialFormatError(
-            f"{path} holds no mapping; expected a .yace potential with the key 'elements'"
+
+def _embedding(entry: Entry) -> Embedding:
+    ndensity, parameters = entry.integer("ndensity"), entry.numbers("FS_parameters")
+    if len(parameters) % 2 == 0:
+        parameters = parameters[: 2 * max(ndensity, 0)]
+    with entry.complaining():
+        return Embedding(
+            ndensity,
+            tuple(parameters.tolist()),
+            entry.text("npoti"),
+            entry.number("rho_core_cutoff"),
+            entry.number("drho_core_cutoff"),
         )
-    return content
 
 
-def _loader() -> Any:
-    """A safe YAML loader that makes tuples of list keys and keeps `N`, `No` and `Y` as symbols."""
-    import yaml
-
-    class TupleKeys(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-        def construct_mapping(self, node: Any, deep: bool = False) -> Mapping:
-            return {
-                _hashable(self.construct_object(key, deep=True)): self.construct_object(value, deep=True)
-                for key, value in node.value
-            }
-
-        def construct_yaml_map(self, node: Any) -> Mapping:
-            return self.construct_mapping(node)
-
-    TupleKeys.add_constructor("tag:yaml.org,2002:map", TupleKeys.construct_yaml_map)
-    TupleKeys.add_constructor("tag:yaml.org,2002:bool", TupleKeys.construct_scalar)
-    return TupleKeys
-
-
-def _hashable(key: Any) -> Any:
-    return tuple(key) if isinstance(key, list) else key
-
-
-def _built(path: Path, where: str, build: Callable[[], T]) -> T:
-    """What `build` returns; its complaints become `PotentialFormatError` with the file and the place."""
-    place = f" at {where}" if where else ""
-    try:
-        return build()
-    except KeyError as error:
-        key = error.args[0]
-        raise PotentialFormatError(
-            f"{path} lacks the key {key!r}{place}; expected a complete .yace potential"
-        ) from error
-    except (ValueError, TypeError, AttributeError, IndexError, OverflowError) as error:
-        raise PotentialFormatError(f"{path} is damaged{place}: {error}") from error
-
-
-def _model(path: Path, content: Mapping) -> ACEModel:
-    elements = content["elements"]
-    if not isinstance(elements, list):
-        raise TypeError(f"elements is {elements!r}; expected a list of chemical symbols")
-    species = range(len(elements))
-    embeddings, bonds, functions = (_section(content, key) for key in ("embeddings", "bonds", "functions"))
-    return ACEModel(
-        tuple(str(symbol) for symbol in elements),
-        _floats(content["E0"]),
-        float(content.get("deltaSplineBins", 0.001)),
-        {mu: _entry(path, "embeddings", embeddings, mu, _embedding) for mu in species},
-        {(mu, nu): _entry(path, "bonds", bonds, (mu, nu), _bond) for mu in species for nu in species},
-        {mu: _functions(path, functions, mu) for mu in species},
-    )
-
-
-def _section(content: Mapping, key: str) -> Mapping:
-    section = content[key]
-    if not isinstance(section, dict):
-        raise TypeError(f"{key} is {type(section).__name__}; expected a mapping by species")
-    return section
-
-
-def _entry(path: Path, name: str, section: Mapping, key: Any, build: Callable[[Any], T]) -> T:
-    """One entry of a section, built; its errors name the section and the entry."""
-    found = _built(path, name, partial(section.__getitem__, key))
-    shown = list(key) if isinstance(key, tuple) else key
-    return _built(path, f"{name} {shown}", partial(build, found))
-
-
-def _functions(path: Path, section: Mapping, mu: int) -> tuple[BasisFunction, ...]:
-    entries = _built(path, "functions", partial(section.__getitem__, mu)) or []
-    return tuple(
-        _built(path, f"functions {mu}, number {index}", partial(_function, entry))
-        for index, entry in enumerate(entries)
-    )
-
-
-def _floats(values: Any) -> Any:
-    array = np.array(values, dtype=float)
-    if not np.isfinite(array).all():
-        raise ValueError("a number is NaN or infinite; expected finite numbers")
-    return array
-
-
-def _embedding(entry: Mapping) -> Embedding:
-    return Embedding(
-        int(entry["ndensity"]),
-        tuple(_floats(entry["FS_parameters"]).tolist()),
-        str(entry["npoti"]),
-        float(entry["rho_core_cutoff"]),
-        float(entry["drho_core_cutoff"]),
-    )
-
-
-def _bond(entry: Mapping) -> Bond:
-    shape = tuple(int(entry[key]) for key in ("nradmax", "lmax", "nradbasemax"))
-    shape = (shape[0], shape[1] + 1, shape[2])
-    coefficients = _floats(entry["radcoefficients"])
-    if coefficients.size == 0:
-        coefficients = coefficients.reshape(0, *shape[1:])
-    if coefficients.shape != shape:
-        raise ValueError(
-            f"radcoefficients have shape {coefficients.shape}; nradmax, lmax, nradbasemax ask for {shape}"
+def _bond(entry: Entry) -> Bond:
+    nradmax, lmax, nradbase = (entry.integer(key) for key in ("nradmax", "lmax", "nradbasemax"))
+    shape = (nradmax, lmax + 1, nradbase)
+    coefficients = entry.array("radcoefficients")
+    with entry.complaining():
+        if nradmax == 0 and coefficients.size == 0:
+            coefficients = np.zeros(shape)
+        if coefficients.shape != shape:
+            raise ValueError(
+                f"radcoefficients have shape {coefficients.shape}; nradmax, lmax, nradbasemax ask for {shape}"
+            )
+        return Bond(
+            entry.number("rcut"),
+            entry.number("dcut"),
+            entry.text("radbasename"),
+            tuple(entry.numbers("radparameters").tolist()),
+            coefficients,
+            entry.number("prehc"),
+            entry.number("lambdahc"),
+            entry.number("rcut_in", 0.0),
+            entry.number("dcut_in", 0.0),
+            entry.text("inner_cutoff_type", "density"),  # type: ignore[arg-type]
         )
-    names = ("prehc", "lambdahc")
-    core = {name: float(_floats(entry[name])) for name in names}
-    core |= {name: float(_floats(entry.get(name, 0.0))) for name in ("rcut_in", "dcut_in")}
-    return Bond(
-        float(_floats(entry["rcut"])),
-        float(_floats(entry["dcut"])),
-        str(entry["radbasename"]),
-        tuple(np.atleast_1d(_floats(entry["radparameters"])).tolist()),
-        coefficients,
-        **core,
-        inner_cutoff=entry.get("inner_cutoff_type", "density"),
-    )
 
 
-def _function(entry: Mapping) -> BasisFunction:
-    rank, ndensity, count = (int(entry[key]) for key in ("rank", "ndensity", "num_ms_combs"))
-    mus, ns, ls = (tuple(int(value) for value in entry[key]) for key in ("mus", "ns", "ls"))
-    if len(mus) != rank:
-        raise ValueError(f"rank is {rank} but mus has {len(mus)} entries")
-    return BasisFunction(
-        int(entry["mu0"]),
-        mus,
-        ns,
-        ls,
-        np.array(entry["ms_combs"], dtype=np.int64).reshape(count, rank),
-        _floats(entry["ctildes"]).reshape(count, ndensity),
-    )
+def _function(entry: Entry, mu: int) -> BasisFunction:
+    mu0, rank, ndensity, count = (entry.integer(key) for key in ("mu0", "rank", "ndensity", "num_ms_combs"))
+    mus, ns, ls = (tuple(entry.integers(key).tolist()) for key in ("mus", "ns", "ls"))
+    ms_combs, ctildes = entry.integers("ms_combs"), entry.numbers("ctildes")
+    with entry.complaining():
+        if mu0 != mu:
+            raise ValueError(f"mu0 is {mu0} under species {mu}")
+        for name, values, size in (
+            ("mus", mus, rank),
+            ("ns", ns, rank),
+            ("ls", ls, rank),
+            ("ms_combs", ms_combs, count * rank),
+            ("ctildes", ctildes, count * ndensity),
+        ):
+            if len(values) != size:
+                raise ValueError(
+                    f"rank is {rank}, num_ms_combs {count}, ndensity {ndensity}, "
+                    f"but {name} has {len(values)} entries instead of {size}"
+                )
+        return BasisFunction(
+            mu0, mus, ns, ls, ms_combs.reshape(count, rank), ctildes.reshape(count, ndensity)
+        )
+
+
+def _one_core(content: Entry, bonds: dict[Pair, Bond]) -> dict[Pair, Bond]:
+    """The bonds with the kind of core of the last one, which is the only kind that other evaluators know."""
+    kinds = [bond.inner_cutoff for bond in bonds.values()]
+    if len(set(kinds)) > 1:
+        logger.warning(
+            "%s names the inner cutoff types %s; the last bond's, %s, holds for all of them, as in LAMMPS",
+            content.path,
+            ", ".join(sorted(set(kinds))),
+            kinds[-1],
+        )
+    return {pair: replace(bond, inner_cutoff=kinds[-1]) for pair, bond in bonds.items()}
+
+
+def _require_symmetry(bonds: dict[Pair, Bond]) -> None:
+    for (mu, nu), bond in bonds.items():
+        name = difference(bond, bonds[nu, mu])
+        if name:
+            raise ValueError(f"bonds [{mu}, {nu}] and [{nu}, {mu}] differ in {name}; expected equal bonds")
