@@ -32,7 +32,7 @@ def make_model(elements=("Al", "Cu"), densities=2, core="none", function="Finnis
     basis = Basis(elements, bonds, blocks)
     weights = (1.0, -0.7, 0.4)[:densities]
     parameters = tuple(np.stack([weights, EXPONENTS[:densities]], axis=1).ravel().tolist())
-    embeddings = {mu: Embedding(densities, parameters, function, 12.0, 9.0) for mu in range(count)}
+    embeddings = {mu: Embedding(densities, parameters, function, 5.0, 4.0) for mu in range(count)}
     sizes = 0.4 ** (basis.ranks - 1)
     return DensityModel(
         basis, rng.normal(size=(densities, len(basis))) * sizes, embeddings, rng.normal(size=count)
@@ -102,3 +102,57 @@ def test_jacobian_is_the_derivative_of_the_evaluator(elements, densities, core, 
         exact = rows.jacobian[parameter]
         scale = max(np.abs(exact).max(), 1e-3 * np.abs(expected).max())
         np.testing.assert_allclose(exact, numeric, atol=1e-6 * scale)
+
+
+@pytest.mark.parametrize("function", ["FinnisSinclair", "FinnisSinclairShiftedScaled"])
+def test_both_embeddings(function):
+    model = make_model(("Cu",), 3, "none", function)
+    structure = only(make_molecule(np.random.default_rng(3)), ("Cu",))
+    exact = NonlinearDesign(model, radial=True).rows([structure]).jacobian
+    for parameter in range(0, len(exact), 7):
+        numeric = numeric_column(model, structure, parameter, step=1e-5)
+        np.testing.assert_allclose(exact[parameter], numeric, atol=2e-6 * np.abs(exact[parameter]).max())
+
+
+@pytest.mark.parametrize("core", ["none", "zbl"])
+def test_one_linear_density_is_the_linear_design(core):
+    model = make_model(("Al", "Cu"), 1, core)
+    structures = [make(np.random.default_rng(4)) for make in (make_crystal, make_molecule, make_slab)]
+    linear = Design(model.basis).rows(structures)
+    rows = NonlinearDesign(model).rows(structures)
+    np.testing.assert_array_equal(rows.starts, linear.starts)
+    np.testing.assert_allclose(rows.jacobian, linear.matrix, atol=1e-12 * np.abs(linear.matrix).max())
+    values = model.coefficients[0] @ linear.matrix + linear.core
+    np.testing.assert_allclose(rows.values, values, atol=1e-11 * np.abs(values).max())
+
+
+def test_the_tables_serve_at_other_parameters():
+    model = make_model()
+    structure = make_crystal(np.random.default_rng(5))
+    design = NonlinearDesign(model, radial=True)
+    moved = model.moved(1.1 * model.coefficients, model.radial + 0.05)
+    np.testing.assert_allclose(moved.radial, model.radial + 0.05)
+    found, fresh = (d.rows([structure]) for d in (design.at(moved), NonlinearDesign(moved, radial=True)))
+    np.testing.assert_array_equal(found.jacobian, fresh.jacobian)
+    np.testing.assert_array_equal(found.values, fresh.values)
+    assert np.abs(found.values - design.rows([structure]).values).max() > 1e-3
+    with pytest.raises(ValueError, match="another set of basis functions"):
+        design.at(make_model(("Cu",)))
+
+
+def test_an_isolated_atom_has_no_rows_but_zeros():
+    rows = NonlinearDesign(make_model(), radial=True).rows([AtomStructure(np.array([29]), np.zeros((1, 3)))])
+    assert not rows.values.any()
+    assert not rows.jacobian.any()
+
+
+def test_what_does_not_fit_together_is_refused():
+    model = make_model()
+    with pytest.raises(ValueError, match="the densities of every embedding"):
+        model.moved(model.coefficients[:1])
+    with pytest.raises(ValueError, match=r"\(3,\) radial coefficients; expected \(36,\)"):
+        model.moved(model.coefficients, np.zeros(3))
+    bonds = dict(model.basis.bonds)
+    bonds[0, 1] = replace(bonds[0, 1], coefficients=2.0 * bonds[0, 1].coefficients)
+    with pytest.raises(ValueError, match=r"bonds \(0, 1\) and \(1, 0\) differ"):
+        replace(model, basis=replace(model.basis, bonds=bonds))

@@ -108,7 +108,7 @@ class NonlinearDesign:
 
     def at(self, model: DensityModel) -> "NonlinearDesign":
         """The design of the same functions at other parameters (`DensityModel.moved`)."""
-        if model.basis.blocks is not self.model.basis.blocks:
+        if _products(model) != _products(self.model):
             raise ValueError("the model has another set of basis functions; make a new design for it")
         other = copy(self)
         other.model = model
@@ -163,6 +163,10 @@ class NonlinearDesign:
         return ACEModel(
             basis.elements, self.model.e0, 0.001, dict(self.model.embeddings), dict(basis.bonds), none
         )
+
+
+def _products(model: DensityModel) -> list[tuple[int, tuple[tuple[int, int, int], ...], int]]:
+    return [(block.mu0, block.columns, len(block)) for blocks in model.basis.blocks for block in blocks]
 
 
 @dataclass(frozen=True, eq=False)
