@@ -15,19 +15,25 @@ with P the switch of `pyacemaker.ace.radial.polynomial_switch`:
 
 import math
 from dataclasses import dataclass
+from typing import get_args
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
-from pyacemaker.ace.model import ACEModel, Bond
+from pyacemaker.ace.model import ACEModel, Bond, InnerCutoff
 from pyacemaker.ace.neighbours import Edges
-from pyacemaker.ace.radial import polynomial_switch
+from pyacemaker.ace.radial import polynomial_switch, switch_point
 from pyacemaker.units import COULOMB_EV_ANGSTROM
 
 Array = NDArray[np.float64]
 
-_SCREENING_WEIGHTS = np.array([0.18175, 0.50986, 0.28022, 0.02817])
-_SCREENING_DECAYS = np.array([3.1998, 0.94229, 0.4029, 0.20162])
+_SCREENING = ((0.18175, 3.1998), (0.50986, 0.94229), (0.28022, 0.4029), (0.02817, 0.20162))
+
+DENSITY, DISTANCE, SCREENED = range(3)
+"""Kinds of core inside kernels: positions in `InnerCutoff`."""
+
+assert get_args(InnerCutoff) == ("density", "distance", "zbl")
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,9 +63,12 @@ def has_core(model: ACEModel) -> bool:
 
 def core_terms(model: ACEModel, species: NDArray[np.int64], edges: Edges) -> CoreTerms:
     """The cores of the atoms with the given species (n,) over their edges (which may reach past a cutoff)."""
-    rho, drho_dr = _pair_sums(model, species, edges)
+    atoms, pairs = len(species), len(edges)
+    rho, drho_dr = np.zeros(atoms), np.zeros(pairs)
+    _pair_sums(species, edges.i, edges.j, edges.distances, core_constants(model), rho, drho_dr)
     if _is_zbl(model):
-        f, df_dr = _nearest_switch(model, species, edges)
+        f, df_dr = np.ones(atoms), np.zeros(pairs)
+        _nearest_switch(species, edges.offsets(atoms), edges.j, edges.distances, core_windows(model), f, df_dr)
         energy = (1.0 - f) * rho
         denergy_dr = (1.0 - f)[edges.i] * drho_dr - rho[edges.i] * df_dr
     else:
@@ -77,15 +86,28 @@ def core_pair(bond: Bond, numbers: tuple[int, int], r: Array) -> tuple[Array, Ar
 
     numbers: atomic numbers of centre and neighbour (used by `zbl` only).
     """
-    if bond.inner_cutoff == "zbl":
-        value, slope = _screened_repulsion(bond, numbers, r)
-        outer, outer_slope = polynomial_switch(r, bond.rcut, bond.dcut)
-    else:
-        value, slope = _gaussian_repulsion(bond, r)
-        if bond.inner_cutoff == "density":
-            return value, slope
-        outer, outer_slope = polynomial_switch(r, bond.rcut_in, bond.dcut_in)
-    return value * outer, slope * outer + value * outer_slope
+    found = np.empty((2, len(r)))
+    _core_row(_pair_constants(bond, numbers), np.ascontiguousarray(r, dtype=float), found)
+    return found[0], found[1]
+
+
+def core_constants(model: ACEModel) -> Array:
+    """(N, N, 11): what `core_point` needs, by centre and neighbour."""
+    from ase.data import atomic_numbers
+
+    numbers = [atomic_numbers[symbol] for symbol in model.elements]
+    count = len(numbers)
+    rows = [
+        _pair_constants(model.bonds[mu, nu], (numbers[mu], numbers[nu])) for mu, nu in np.ndindex(count, count)
+    ]
+    return np.array(rows).reshape(count, count, -1)
+
+
+def core_windows(model: ACEModel) -> Array:
+    """(N, N, 3): rcut_in, dcut_in and rcut of every bond, Å."""
+    count = len(model.elements)
+    bonds = [model.bonds[mu, nu] for mu, nu in np.ndindex(count, count)]
+    return np.array([(b.rcut_in, b.dcut_in, b.rcut) for b in bonds]).reshape(count, count, 3)
 
 
 def _is_zbl(model: ACEModel) -> bool:
@@ -96,78 +118,111 @@ def _density_window(model: ACEModel, mu: int) -> tuple[float, float]:
     return model.embeddings[mu].rho_core_cutoff, model.embeddings[mu].drho_core_cutoff
 
 
-def _pair_sums(model: ACEModel, species: NDArray[np.int64], edges: Edges) -> tuple[Array, Array]:
-    from ase.data import atomic_numbers
-
-    numbers = [atomic_numbers[symbol] for symbol in model.elements]
-    share, slope = np.zeros(len(edges)), np.zeros(len(edges))
-    kinds = species[edges.i] * len(numbers) + species[edges.j]
-    for (mu, nu), bond in model.bonds.items():
-        mine = (kinds == mu * len(numbers) + nu) & (edges.distances < bond.rcut)
-        if bond.prehc == 0.0 or not mine.any():
-            continue
-        share[mine], slope[mine] = core_pair(bond, (numbers[mu], numbers[nu]), edges.distances[mine])
-    rho = np.zeros(len(species))
-    np.add.at(rho, edges.i, share)
-    return rho, slope
-
-
-def _gaussian_repulsion(bond: Bond, r: Array) -> tuple[Array, Array]:
-    rate = abs(bond.lambdahc)
-    inside = (rate * r**2 < 50.0) & (r < bond.rcut)
-    bare = np.where(inside, abs(bond.prehc) * np.exp(-rate * r**2) / r, 0.0)
-    bare_slope = -bare * (2.0 * rate * r + 1.0 / r)
-    outer = 0.5 * (1.0 + np.cos(np.pi * r / bond.rcut))
-    outer_slope = -0.5 * np.pi / bond.rcut * np.sin(np.pi * r / bond.rcut)
-    return bare * outer, bare_slope * outer + bare * outer_slope
+def _pair_constants(bond: Bond, numbers: tuple[int, int]) -> Array:
+    """Kind, amplitude, rate, rcut, dcut, rcut_in, dcut_in; for `zbl` 1/a and the polynomial S: x³, x⁴, 1."""
+    kind = get_args(InnerCutoff).index(bond.inner_cutoff)
+    ends = bond.rcut, bond.dcut, bond.rcut_in, bond.dcut_in
+    if kind != SCREENED:
+        return np.array([kind, abs(bond.prehc), abs(bond.lambdahc), *ends, 0.0, 0.0, 0.0, 0.0])
+    inverse = (numbers[0] ** 0.23 + numbers[1] ** 0.23) / 0.4685
+    scale = bond.prehc * 0.5 * COULOMB_EV_ANGSTROM * numbers[0] * numbers[1]
+    end, dend, d2end = _screening_end(bond.rcut, inverse)
+    width = bond.dcut
+    cubic = quartic = 0.0
+    if width > 0.0:
+        cubic = (width * d2end - 3.0 * dend) / width**2 / 3.0
+        quartic = (2.0 * dend - width * d2end) / width**3 / 4.0
+        end += -0.5 * width * dend + width**2 * d2end / 12.0
+    return np.array([kind, scale, 0.0, *ends, inverse, cubic, quartic, -end])
 
 
-def _screening(r: Array | float, length: float) -> tuple[Array, Array, Array]:
-    """e = φ(r/a)/r and its first two derivatives."""
-    r = np.asarray(r, float)
-    rates = _SCREENING_DECAYS / length
-    terms = _SCREENING_WEIGHTS * np.exp(-rates * r[..., None])
-    phi, dphi, d2phi = terms.sum(-1), -(terms * rates).sum(-1), (terms * rates**2).sum(-1)
+def _screening_end(r: float, inverse: float) -> tuple[float, float, float]:
+    """e = φ(r/a)/r and its first two derivatives; inverse: 1/a."""
+    terms = [(w * math.exp(-d * inverse * r), d * inverse) for w, d in _SCREENING]
+    phi = sum(term for term, _ in terms)
+    dphi = -sum(term * rate for term, rate in terms)
+    d2phi = sum(term * rate**2 for term, rate in terms)
     return phi / r, dphi / r - phi / r**2, d2phi / r - 2.0 * dphi / r**2 + 2.0 * phi / r**3
 
 
-def _screened_repulsion(bond: Bond, numbers: tuple[int, int], r: Array) -> tuple[Array, Array]:
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def core_point(constants: Array, r: float) -> tuple[float, float]:
+    """One neighbour's share of ρ_i (eV) and its derivative (eV/Å). constants: a row of `core_constants`."""
+    kind, amplitude = int(constants[0]), constants[1]
+    rcut, dcut, rcut_in, dcut_in = constants[3], constants[4], constants[5], constants[6]
+    if amplitude == 0.0 or r >= rcut:
+        return 0.0, 0.0
+    if kind == SCREENED:
+        value, slope = _screened_point(constants, r)
+        outer, outer_slope = switch_point(r, rcut, dcut)
+    else:
+        rate = constants[2]
+        if rate * r * r >= 50.0:
+            return 0.0, 0.0
+        bare = amplitude * math.exp(-rate * r * r) / r
+        fade = 0.5 * (1.0 + math.cos(math.pi * r / rcut))
+        value = bare * fade
+        slope = -value * (2.0 * rate * r + 1.0 / r)
+        slope -= bare * 0.5 * math.pi / rcut * math.sin(math.pi * r / rcut)
+        if kind == DENSITY:
+            return value, slope
+        outer, outer_slope = switch_point(r, rcut_in, dcut_in)
+    return value * outer, slope * outer + value * outer_slope
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _screened_point(constants: Array, r: float) -> tuple[float, float]:
     """prehc (k/2) Z_i Z_j [φ(r/a)/r + S(r)], S bringing value and two derivatives to zero at rcut."""
-    length = 0.4685 / (numbers[0] ** 0.23 + numbers[1] ** 0.23)
-    scale = bond.prehc * 0.5 * COULOMB_EV_ANGSTROM * numbers[0] * numbers[1]
-    value, slope, _ = _screening(r, length)
-    end, dend, d2end = (float(part) for part in _screening(bond.rcut, length))
-    width = bond.dcut
-    if width == 0.0:
-        return scale * (value - end), scale * slope
-    cubic = (width * d2end - 3.0 * dend) / width**2
-    quartic = (2.0 * dend - width * d2end) / width**3
-    shift = -end + 0.5 * width * dend - width**2 * d2end / 12.0
-    x = np.maximum(r - bond.rcut + width, 0.0)
-    value = value + cubic / 3.0 * x**3 + quartic / 4.0 * x**4 + shift
-    slope = slope + cubic * x**2 + quartic * x**3
-    return scale * value, scale * slope
+    phi, dphi = 0.0, 0.0
+    for weight, decay in _SCREENING:
+        rate = decay * constants[7]
+        term = weight * math.exp(-rate * r)
+        phi += term
+        dphi -= rate * term
+    x = max(r - constants[3] + constants[4], 0.0)
+    value = phi / r + x**3 * (constants[8] + constants[9] * x) + constants[10]
+    slope = dphi / r - phi / r**2 + x**2 * (3.0 * constants[8] + 4.0 * constants[9] * x)
+    return constants[1] * value, constants[1] * slope
 
 
-def _nearest_switch(model: ACEModel, species: NDArray[np.int64], edges: Edges) -> tuple[Array, Array]:
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _core_row(constants: Array, r: Array, found: Array) -> None:
+    for place in range(len(r)):
+        found[0, place], found[1, place] = core_point(constants, r[place])
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _pair_sums(
+    species: NDArray[np.int64],
+    i: NDArray[np.int64],
+    j: NDArray[np.int64],
+    distances: Array,
+    constants: Array,
+    rho: Array,
+    slopes: Array,
+) -> None:
+    for edge in range(len(i)):
+        value, slopes[edge] = core_point(constants[species[i[edge]], species[j[edge]]], distances[edge])
+        rho[i[edge]] += value
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _nearest_switch(
+    species: NDArray[np.int64],
+    offsets: NDArray[np.int64],
+    j: NDArray[np.int64],
+    distances: Array,
+    windows: Array,
+    f: Array,
+    df_dr: Array,
+) -> None:
     """f_i of a `zbl` core and its derivative over edges: only the closest neighbour's edge counts."""
-    f, df_dr = np.ones(len(species)), np.zeros(len(edges))
-    count = len(model.elements)
-    start, width, reach = (
-        np.array([[getattr(model.bonds[mu, nu], name) for nu in range(count)] for mu in range(count)])
-        for name in ("rcut_in", "dcut_in", "rcut")
-    )
-    pair = species[edges.i], species[edges.j]
-    excess = np.where(edges.distances < reach[pair], edges.distances - start[pair] + width[pair], math.inf)
-    if len(edges) == 0:
-        return f, df_dr
-    centres, first = np.unique(edges.i, return_index=True)
-    smallest = np.full(len(species), math.inf)
-    smallest[centres] = np.minimum.reduceat(excess, first)
-    nearest = np.flatnonzero((excess == smallest[edges.i]) & (excess < width[pair]))
-    _, unique = np.unique(edges.i[nearest], return_index=True)
-    for edge in nearest[unique]:
-        end = float(width[species[edges.i[edge]], species[edges.j[edge]]])
-        value, slope = polynomial_switch(np.array(end - excess[edge]), end, end)
-        f[edges.i[edge]], df_dr[edge] = float(value), -float(slope)
-    return f, df_dr
+    for atom in range(len(species)):
+        nearest, closest, width = -1, math.inf, 0.0
+        for edge in range(offsets[atom], offsets[atom + 1]):
+            start, wide, reach = windows[species[atom], species[j[edge]]]
+            if distances[edge] < reach and distances[edge] - start + wide < closest:
+                nearest, closest, width = edge, distances[edge] - start + wide, wide
+        if nearest >= 0 and closest < width:
+            value, slope = switch_point(width - closest, width, width)
+            f[atom], df_dr[nearest] = value, -slope

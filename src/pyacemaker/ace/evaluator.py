@@ -7,11 +7,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pyacemaker.ace import kernels
-from pyacemaker.ace.angular import recurrence
-from pyacemaker.ace.cores import core_terms, has_core
+from pyacemaker.ace.angular import packed_size, recurrence
+from pyacemaker.ace.cores import core_constants
+from pyacemaker.ace.edge_kernels import TILE
+from pyacemaker.ace.lanes import LANES, aligned
 from pyacemaker.ace.model import EMBEDDINGS, RADIAL_BASES, ACEModel
 from pyacemaker.ace.neighbours import Edges, neighbour_list
-from pyacemaker.ace.products import product_graph
+from pyacemaker.ace.products import Leaves, product_graph
 from pyacemaker.ace.tables import radial_table
 from pyacemaker.errors import UnsupportedElementError
 
@@ -42,9 +44,9 @@ class CompiledModel:
 
     def __init__(self, model: ACEModel) -> None:
         self.model = model
-        self.has_core = has_core(model)
         self.recurrence = recurrence(max(bond.lmax for bond in model.bonds.values()))
         self.centres = [_centre(model, mu) for mu in range(len(model.elements))]
+        self._rooms: list[kernels.Room | None] = [None] * len(self.centres)
 
     def evaluate(
         self, numbers: ArrayLike, positions: ArrayLike, cell: ArrayLike, pbc: ArrayLike
@@ -62,20 +64,25 @@ class CompiledModel:
     def evaluate_edges(self, species: NDArray[np.int64], edges: Edges) -> Evaluation:
         """The same from species numbers (n,) and edges that reach at least to the cutoff."""
         atoms = len(species)
-        energies, gradients = np.zeros(atoms), np.zeros((len(edges), 3))
-        neighbours = kernels.Neighbours(
-            edges.offsets(atoms), species[edges.j], edges.vectors, edges.distances
-        )
-        f, core_energy, core = self._core(species, edges)
+        energies, forces, virial = np.zeros(atoms), np.zeros((atoms, 3)), np.zeros((3, 3))
+        offsets = edges.offsets(atoms)
+        neighbours = kernels.Neighbours(offsets, species, edges.j, edges.vectors, edges.distances)
+        slots = int(np.diff(offsets).max(initial=0)) * min(LANES, len(self.centres))
         for mu, (centre, bonds) in enumerate(self.centres):
             mine = np.flatnonzero(species == mu)
             if len(mine):
+                room = self._room(mu, slots)
                 kernels.evaluate_centres(
-                    mine, centre, bonds, self.recurrence, neighbours, core, energies, gradients
+                    mine, centre, bonds, self.recurrence, neighbours, room, energies, forces, virial
                 )
-        forces, virial = np.zeros((atoms, 3)), np.zeros((3, 3))
-        kernels.scatter(edges.i, edges.j, edges.vectors, gradients, forces, virial)
-        return Evaluation(f * energies + core_energy + self.model.e0[species], forces, virial)
+        return Evaluation(energies, forces, virial)
+
+    def _room(self, mu: int, slots: int) -> kernels.Room:
+        """Working memory for centres of one species, kept from call to call."""
+        room = self._rooms[mu]
+        if room is None or len(room.edge) < slots:
+            room = self._rooms[mu] = _make_room(*self.centres[mu], int(1.25 * slots) + 8)
+        return room
 
     def species(self, numbers: ArrayLike) -> NDArray[np.int64]:
         """Species numbers of atomic numbers; `UnsupportedElementError` for an element that is not there."""
@@ -100,13 +107,6 @@ class CompiledModel:
             table[atomic_numbers[symbol]] = mu
         return table
 
-    def _core(self, species: NDArray[np.int64], edges: Edges) -> tuple[Array, Array, kernels.Core]:
-        if not self.has_core:
-            ones, none = np.ones(len(species)), np.zeros(len(edges))
-            return ones, np.zeros(len(species)), kernels.Core(ones, none, none)
-        terms = core_terms(self.model, species, edges)
-        return terms.f, terms.energy, kernels.Core(terms.f, terms.df_dr, terms.denergy_dr)
-
 
 def evaluate(
     model: ACEModel, numbers: ArrayLike, positions: ArrayLike, cell: ArrayLike, pbc: ArrayLike
@@ -122,38 +122,74 @@ def _centre(model: ACEModel, mu: int) -> tuple[kernels.Centre, kernels.Bonds]:
         np.array(embedding.weights),
         np.array(embedding.exponents),
         EMBEDDINGS.index(embedding.function),
+        np.array([embedding.rho_core_cutoff, embedding.drho_core_cutoff]),
+        model.bonds[mu, mu].inner_cutoff == "zbl",
+        float(model.e0[mu]),
         graph.inner,
         graph.inner_signs,
-        graph.terms,
-        graph.term_signs,
-        graph.term_weights,
+        graph.heads,
+        graph.starts,
+        graph.partners,
+        graph.weights,
     )
-    return centre, _bonds(model, mu, graph.first_column)
+    return centre, _bonds(model, mu, graph.leaves)
 
 
-def _bonds(model: ACEModel, mu: int, first_column: NDArray[np.int64]) -> kernels.Bonds:
+def _bonds(model: ACEModel, mu: int, leaves: Leaves) -> kernels.Bonds:
     species = range(len(model.elements))
     bonds = [model.bonds[mu, nu] for nu in species]
-    tables = [radial_table(model, mu, nu) for nu in species]
+    tables = [radial_table(model, mu, nu, leaves) for nu in species]
     bins = np.cumsum([0, *(len(table.exact) for table in tables)])
     functions = max(len(table.combine) for table in tables)
-    table = np.zeros((bins[-1], 6, functions))
+    chunks = -(-functions // LANES)
+    table = aligned((int(bins[-1]), 6, chunks * LANES))
     combine = np.zeros((len(bonds), functions, max(bond.nradbase for bond in bonds)))
     for nu in species:
         rows, size = tables[nu].combine.shape
         combine[nu, :rows, :size] = tables[nu].combine
         table[bins[nu] : bins[nu + 1], :, :rows] = tables[nu].coefficients
+    used = [max((ell for nu, _, ell in leaves.channels if nu == species), default=0) for species in species]
     return kernels.Bonds(
-        np.array([bond.nradmax for bond in bonds]),
-        np.array([bond.lmax for bond in bonds]),
-        np.array([bond.nradbase for bond in bonds]),
+        np.array(used),
         np.array([RADIAL_BASES.index(bond.radial_basis) for bond in bonds]),
-        np.array([bond.inner_cutoff == "distance" for bond in bonds]),
-        first_column,
-        np.array([(b.rcut, b.dcut, b.radial_parameters[0], b.rcut_in, b.dcut_in) for b in bonds]),
-        np.array([1.0 / table.step for table in tables]),
+        np.array([bond.nradbase for bond in bonds]),
+        np.array([len(table.combine) for table in tables]),
         bins[:-1].astype(np.int64),
-        table,
+        np.array([bond.inner_window[0] > 0.0 for bond in bonds]),
+        np.array([(b.rcut, b.dcut, b.radial_parameters[0], *b.inner_window) for b in bonds]),
+        core_constants(model)[mu],
+        np.array([1.0 / table.step for table in tables]),
+        table.reshape(len(table), 6, chunks, LANES),
         np.concatenate([table.exact for table in tables]),
         combine,
+        leaves.starts,
+        leaves.first,
+        np.concatenate([table.columns for table in tables]),
+    )
+
+
+def _make_room(centre: kernels.Centre, bonds: kernels.Bonds, slots: int) -> kernels.Room:
+    densities, lmax = len(centre.weights), int(bonds.lmax.max())
+    functions = bonds.table.shape[2] * LANES
+    channels = bonds.channels[:, 1:] - bonds.channels[:, :-1]
+    nodes = int((channels * np.arange(1, channels.shape[1] + 1)).sum()) + len(centre.inner)
+    return kernels.Room(
+        np.zeros((slots, LANES), np.int64),
+        aligned((slots, 3, LANES)),
+        aligned((slots, LANES)),
+        aligned((slots, functions, LANES)),
+        aligned((slots, functions, LANES)),
+        aligned((slots, packed_size(lmax), LANES)),
+        aligned((slots, packed_size(lmax), LANES)),
+        aligned((slots, lmax + 1, 2, LANES)),
+        aligned((TILE, 2, LANES)),
+        aligned((nodes, LANES)),
+        aligned((nodes, LANES)),
+        aligned((nodes, LANES)),
+        aligned((nodes, LANES)),
+        aligned((densities, LANES)),
+        aligned((densities, LANES)),
+        aligned((4, LANES)),
+        np.zeros(LANES, np.int64),
+        aligned((5, LANES)),
     )

@@ -7,6 +7,7 @@ Lysogorskiy et al., npj Comput. Mater. 7, 97 (2021)). Only the real part of a wh
 those are the *terms*.
 """
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,8 +16,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from pyacemaker.ace.angular import packed_size
-from pyacemaker.ace.model import ACEModel, BasisFunction, Bond
+from pyacemaker.ace.model import ACEModel, BasisFunction
 
 Factor = tuple[int, bool]
 """A leaf, and whether its conjugate is meant."""
@@ -26,74 +26,123 @@ Product = tuple[Factor, ...]
 
 
 @dataclass(frozen=True, eq=False)
+class Leaves:
+    """Which A_{μnlm} of one centre species occur in a product of two and more, and their numbers.
+
+    channels: the (μ, n, l), n from 0, by μ, then l, then n. starts: (N, L + 2), where L is the largest l of
+    any bond: the channels of (μ, l) are numbered starts[μ, l] … starts[μ, l + 1] − 1. first: (N, L + 1).
+    The k-th channel of (μ, l) has the leaves first[μ, l] + m·(number of channels of (μ, l)) + k, 0 ≤ m ≤ l.
+    """
+
+    channels: tuple[tuple[int, int, int], ...]
+    starts: NDArray[np.int64]
+    first: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return sum(ell + 1 for _, _, ell in self.channels)
+
+    def number(self, mu: int, n: int, ell: int, m: int) -> int:
+        """The leaf of (μ, n, l, m), n from 0, m ≥ 0."""
+        begin, end = self.starts[mu, ell : ell + 2]
+        place = self.channels.index((mu, n, ell), begin, end) - begin
+        return int(self.first[mu, ell] + m * (end - begin) + place)
+
+    def are_real(self) -> list[bool]:
+        """Of each leaf, whether m = 0."""
+        found = []
+        for mu, ell in np.ndindex(*self.first.shape):
+            count = int(self.starts[mu, ell + 1] - self.starts[mu, ell])
+            found += [m == 0 for m in range(ell + 1) for _ in range(count)]
+        return found
+
+
+@dataclass(frozen=True, eq=False)
 class ProductGraph:
     """The products of one centre species. Nodes: the leaves first, then one node for each inner product.
 
-    leaves: how many. The leaf of (μ, n, l, m), n from 0, is (first_column[μ] + l(l + 1)/2 + m)·nradmax + n
-    with the largest nradmax of any bond; first_column: (N,).
     inner: (I, 2) nodes whose product each inner node is; inner_signs: (I, 2), −1 where the factor is
-    conjugated. terms: (T, 2) nodes; term_signs: (T,) the sign s of Re = Re Re − s·Im Im;
-    term_weights: (T, ndensity).
+    conjugated. The T terms are grouped by one of their two nodes, the head: ρ_p = Σ_terms weights_tp
+    (Re Re − s_t Im Im). heads: (G,) nodes. starts: (G + 1,) the first term of each group. partners: (T,) the
+    other node. weights: (T, ndensity, 2): the factors of Re Re and of Im Im.
     """
 
-    leaves: int
-    first_column: NDArray[np.int64]
+    leaves: Leaves
     inner: NDArray[np.int64]
     inner_signs: NDArray[np.float64]
-    terms: NDArray[np.int64]
-    term_signs: NDArray[np.float64]
-    term_weights: NDArray[np.float64]
+    heads: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    partners: NDArray[np.int64]
+    weights: NDArray[np.float64]
 
 
 def product_graph(model: ACEModel, mu0: int) -> ProductGraph:
     """The graph of all functions of rank 2 and higher of one species."""
-    bonds = [model.bonds[mu0, nu] for nu in range(len(model.elements))]
-    first_column = np.cumsum([0, *(packed_size(bond.lmax) for bond in bonds)])
-    radials = max(bond.nradmax for bond in bonds)
-    leaves = int(first_column[-1]) * radials
+    leaves = used_leaves(model, mu0)
     products: dict[Product, NDArray[np.float64]] = {}
     for function in model.functions[mu0]:
         if function.rank > 1:
-            _collect(function, first_column, radials, products)
-    builder = _Builder(leaves, _real_leaves(bonds, radials), _pair_counts(products))
+            _collect(function, leaves, products)
+    builder = _Builder(len(leaves), leaves.are_real(), _pair_counts(products))
     ordered = sorted(products, key=lambda product: (len(product), product))
     terms = [builder.term(product) for product in ordered]
     ndensity = model.embeddings[mu0].ndensity
+    weights = np.array([products[product] for product in ordered], dtype=float).reshape(-1, ndensity)
+    heads, starts, partners, weights = _grouped(terms, weights)
     return ProductGraph(
         leaves,
-        first_column[:-1].astype(np.int64),
         np.array(builder.inner, dtype=np.int64).reshape(-1, 2),
         np.array(builder.signs, dtype=float).reshape(-1, 2),
-        np.array([term[:2] for term in terms], dtype=np.int64).reshape(-1, 2),
-        np.array([term[2] for term in terms], dtype=float),
-        np.array([products[product] for product in ordered], dtype=float).reshape(-1, ndensity),
+        heads,
+        starts,
+        partners,
+        weights,
     )
 
 
-def _real_leaves(bonds: list[Bond], radials: int) -> list[bool]:
-    """Of each leaf, whether m = 0."""
-    return [
-        m == 0
-        for bond in bonds
-        for ell in range(bond.lmax + 1)
-        for m in range(ell + 1)
-        for _ in range(radials)
-    ]
+def used_leaves(model: ACEModel, mu0: int) -> Leaves:
+    """The leaves that the functions of one species need."""
+    count = len(model.elements)
+    lmax = max(model.bonds[mu0, nu].lmax for nu in range(count))
+    found = {
+        (mu, ell, n - 1)
+        for function in model.functions[mu0]
+        if function.rank > 1
+        for mu, n, ell in zip(function.mus, function.ns, function.ls, strict=True)
+    }
+    ordered = sorted(found)
+    starts = np.zeros((count, lmax + 2), dtype=np.int64)
+    first = np.zeros((count, lmax + 1), dtype=np.int64)
+    leaf = 0
+    for mu, ell in np.ndindex(count, lmax + 1):
+        begin, end = (bisect_left(ordered, (mu, ell + step, 0)) for step in (0, 1))
+        starts[mu, ell : ell + 2] = begin, end
+        first[mu, ell] = leaf
+        leaf += (end - begin) * (ell + 1)
+    return Leaves(tuple((mu, n, ell) for mu, ell, n in ordered), starts, first)
 
 
-def _collect(
-    function: BasisFunction,
-    first_column: NDArray[np.int64],
-    radials: int,
-    products: dict[Product, NDArray[np.float64]],
-) -> None:
+def _grouped(
+    terms: list[tuple[int, int, float]], weights: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """Heads, starts, partners and weights of terms (a, b, s): each joins the group of its commoner node."""
+    occurrences = Counter(node for a, b, _ in terms for node in (a, b))
+    pairs = [max((a, b), (b, a), key=lambda pair: (occurrences[pair[0]], pair)) for a, b, _ in terms]
+    order = sorted(range(len(terms)), key=lambda t: pairs[t])
+    heads, starts = np.unique(np.array([pairs[t][0] for t in order], dtype=np.int64), return_index=True)
+    partners = np.array([pairs[t][1] for t in order], dtype=np.int64)
+    signs = np.array([terms[t][2] for t in order], dtype=float)
+    real = weights[order]
+    both = np.stack([real, -signs[:, None] * real], axis=2)
+    return heads, np.append(starts, len(terms)).astype(np.int64), partners, np.ascontiguousarray(both)
+
+
+def _collect(function: BasisFunction, leaves: Leaves, products: dict[Product, NDArray[np.float64]]) -> None:
     """Add the products of one function, with their weights."""
     for ms, weights in zip(function.ms_combs.tolist(), function.ctildes, strict=True):
         factors = []
         sign = 1.0
         for mu, n, ell, m in zip(function.mus, function.ns, function.ls, ms, strict=True):
-            column = int(first_column[mu]) + ell * (ell + 1) // 2 + abs(m)
-            factors.append((column * radials + n - 1, m < 0, m == 0))
+            factors.append((leaves.number(mu, n - 1, ell, abs(m)), m < 0, m == 0))
             if m < 0 and m % 2:
                 sign = -sign
         product = _canonical(factors)
