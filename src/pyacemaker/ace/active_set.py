@@ -32,6 +32,10 @@ ATOMS_PER_CHUNK = 2048
 KEPT_BYTES = 2**30
 """Invariants up to this size stay in memory between passes over the data; others are computed again."""
 
+Progress = Callable[[int, int], None]
+Chunk = list[tuple[FloatArray, IntArray]]
+"""Per species the invariants of some atoms (n, K), and the structure and number of each (n, 2)."""
+
 
 @dataclass(frozen=True, eq=False)
 class ElementActiveSet:
@@ -74,29 +78,28 @@ def active_sets(
     *,
     processes: int = 1,
     tolerance: float = TOLERANCE,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> tuple[ElementActiveSet, ...]:
     """The active set of each element of `basis`, chosen from all atoms of `structures`.
 
     Structures go through in chunks, repeatedly, until none of their atoms has a γ above `tolerance`. The
-    result does not depend on the number of processes. progress: called with structures seen in this pass and
-    in all.
+    result does not depend on the number of processes. progress: called with structures whose invariants have
+    been computed and how many there are in all; again from the start for another pass over data that does not
+    fit into memory.
 
     Raises `InsufficientDataError` where an element has no environments, fewer than functions, or linearly
     dependent ones, and `UnsupportedElementError` for an element outside the basis.
     """
     counts = _environments(basis, structures)
     elements = [_Growing(count) for count in basis.counts]
-    chunks = _Chunks(basis, structures, processes)
+    chunks = _Chunks(basis, structures, processes, progress)
     while True:
         exchanged = False
         for growing in elements:
             growing.largest = 0.0
-        for seen, found in chunks:
+        for found in chunks:
             for growing, (rows, members) in zip(elements, found, strict=True):
                 exchanged |= growing.add(rows, members, tolerance)
-            if progress is not None:
-                progress(seen, len(structures))
         for symbol, growing in zip(basis.elements, elements, strict=True):
             growing.require_full_rank(symbol)
         if not exchanged:
@@ -161,23 +164,27 @@ class _Growing:
 class _Chunks:
     """The invariants of all environments in fixed chunks, as often as asked for."""
 
-    def __init__(self, basis: Basis, structures: Sequence[AtomStructure], processes: int) -> None:
+    def __init__(
+        self, basis: Basis, structures: Sequence[AtomStructure], processes: int, progress: Progress | None
+    ) -> None:
         self._basis, self._structures, self._processes = basis, structures, processes
+        self._progress = progress
         self._parts = list(_parts(structures))
-        self._kept: list[list[tuple[FloatArray, IntArray]]] = []
+        self._kept: list[Chunk] = []
         self._bytes = 0
 
-    def __iter__(self) -> Iterator[tuple[int, list[tuple[FloatArray, IntArray]]]]:
-        for number, found in enumerate(self._kept):
-            yield int(self._parts[number][-1]) + 1, found
+    def __iter__(self) -> Iterator[Chunk]:
+        yield from self._kept
         first = len(self._kept)
         parts = [(part, [self._structures[k] for k in part]) for part in self._parts[first:]]
         computed = map_ordered(_chunk, parts, self._processes, prepare=_prepare, prepare_args=(self._basis,))
-        for number, found in enumerate(computed, start=first):
+        for number, found in enumerate(computed if parts else (), start=first):
             self._bytes += sum(rows.nbytes for rows, _ in found)
             if self._bytes <= KEPT_BYTES and number == len(self._kept):
                 self._kept.append(found)
-            yield int(self._parts[number][-1]) + 1, found
+            if self._progress is not None:
+                self._progress(int(self._parts[number][-1]) + 1, len(self._structures))
+            yield found
 
 
 _designs: list[Design] = []
@@ -187,8 +194,8 @@ def _prepare(basis: Basis) -> None:
     _designs[:] = [Design(basis)]
 
 
-def _chunk(part: tuple[IntArray, list[AtomStructure]]) -> list[tuple[FloatArray, IntArray]]:
-    """Per species: invariants of its atoms, and the structure and number of each atom."""
+def _chunk(part: tuple[IntArray, list[AtomStructure]]) -> Chunk:
+    """The invariants of all atoms of some structures, whose numbers come with them."""
     numbers, structures = part
     design = _designs[0]
     basis = design.basis

@@ -114,7 +114,7 @@ def build_active_set(
     """The active set of a potential, chosen from all atoms of `structures`, and what it consists of.
 
     No atom of `structures` has a γ above 1.01. processes: over which the invariants are spread; the result
-    does not depend on it. progress: called with structures seen in this pass over the data, and in all.
+    does not depend on it. progress: called with structures whose invariants are known, and all.
 
     Raises `InsufficientDataError` where an element has too few environments or linearly dependent ones.
     """
