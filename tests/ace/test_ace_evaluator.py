@@ -3,6 +3,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -254,3 +255,15 @@ def test_no_atoms():
     found = evaluate(make_model(), np.zeros(0, int), np.zeros((0, 3)), NO_CELL, False)
     assert found.energy == 0.0
     assert found.forces.shape == (0, 3)
+
+
+def test_a_switch_narrower_than_the_bins_is_not_overlooked():
+    model = make_model(elements=("Al",), max_rank=2)
+    narrow = replace(model, bonds={(0, 0): replace(model.bonds[0, 0], dcut=0.01)})
+    compiled = CompiledModel(narrow)
+    for r in (3.9895, 3.9921, 3.9957, 3.9993):
+        positions = np.array([[0, 0, 0], [0, 0.6 * r, 0.8 * r]])
+        expected = energies_by_hand(narrow, [13, 13], positions, NO_CELL, False) - narrow.e0[0]
+        found = compiled.evaluate([13, 13], positions, NO_CELL, False).energies - narrow.e0[0]
+        assert found == pytest.approx(expected, rel=1e-6)
+        assert abs(expected[0]) > 1e-12

@@ -9,6 +9,7 @@ from pyacemaker.ace.model import RADIAL_BASES, Bond
 from pyacemaker.ace.radial import (
     cut_radial_functions,
     inner_factor,
+    interpolated_from,
     polynomial_switch,
     radial_functions,
 )
@@ -137,3 +138,8 @@ def test_the_last_knots_are_joined_by_cubics(basis, dcut, lam):
     if basis == "ChebLinear":
         expected = 0.5 * (1 - np.cos(np.arange(1, 8) * np.arccos(1 - s)[:, None]))
         assert radial_functions(bond, 5.0 * s)[0] == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize(("dcut", "width"), [(0.01, 0.012), (0.05, 0.052), (0.6, 0.0), (0.0, 0.0)])
+def test_where_the_narrow_switch_begins(dcut, width):
+    assert interpolated_from(bond_of("ChebExpCos", dcut=dcut)) == pytest.approx(5.0 - width)

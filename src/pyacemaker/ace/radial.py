@@ -63,6 +63,12 @@ def inner_factor(bond: Bond, r: Array) -> tuple[Array, Array]:
     return 1.0 - value, -slope
 
 
+def interpolated_from(bond: Bond) -> float:
+    """The distance, Å, from which on the g_k are interpolated between knots; rcut where nowhere."""
+    kind = RADIAL_BASES.index(bond.radial_basis)
+    return float(_knots_begin(kind, bond.rcut, bond.dcut))
+
+
 def cut_radial_functions(bond: Bond, r: Array) -> tuple[Array, Array]:
     """g_k(r) and dg_k/dr (1/Å) with the bond's inner switch applied: two arrays (P, nradbase)."""
     values, slopes = radial_functions(bond, r)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pyacemaker.ace.cores import core_pair
 from pyacemaker.ace.model import ACEModel, Bond
 from pyacemaker.ace.products import Leaves
-from pyacemaker.ace.radial import cut_radial_functions
+from pyacemaker.ace.radial import cut_radial_functions, interpolated_from
 
 Array = NDArray[np.float64]
 
@@ -70,7 +70,8 @@ def _combination(model: ACEModel, mu: int, nu: int, leaves: Leaves) -> tuple[Arr
             first[:-1, function.ns[0] - 1] += function.ctildes.sum(axis=0)
     wanted = [(n, ell) for species, n, ell in leaves.channels if species == nu]
     rows: dict[bytes, int] = {}
-    different, columns = [], []
+    different: list[Array] = []
+    columns: list[int] = []
     for n, ell in wanted:
         row = bond.coefficients[n, ell]
         if row.tobytes() not in rows:
@@ -97,6 +98,8 @@ def _with_bins(
     scale[core] = CORE_SCALE
     missed = _missed(coefficients, value, slope * step, scale, step)
     missed[0] |= bool(value[:, core].any())
+    if (begin := interpolated_from(bond)) < bond.rcut:
+        missed[int(begin / step) :] = True  # a switch narrower than the bins can hide between the samples
     return RadialTable(combine, columns, coefficients, step, missed)
 
 
