@@ -3,28 +3,35 @@
 γ_i = max_k |(B_i A⁻¹)_k| is the extrapolation grade of atom i: the rows of A are the invariants of the active
 environments, B_i those of the atom; a γ above 1 means that the volume would grow with that atom in the set
 (Podryabinkin, Shapeev, Comput. Mater. Sci. 140, 171 (2017); for ACE: Lysogorskiy et al., Phys. Rev. Materials
-7, 043801 (2023)). Rows are exchanged until no γ exceeds a tolerance (MaxVol: Goreinov et al., in Matrix
-Methods, World Scientific 2010).
+7, 043801 (2023)).
+
+Some combinations of functions hardly vary in any data: those that need more neighbours of a kind than
+molecules have, or differences between radial functions at distances that do not occur. Their place in A take
+rows of a small fixed size along these combinations, so that γ leaves the data's own noise alone and is large
+where an atom does vary there.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from scipy.linalg.lapack import dgecon, dgetrf
 
 from pyacemaker.ace.basis import Basis
 from pyacemaker.ace.design import Design
+from pyacemaker.ace.maxvol import TOLERANCE, column_sizes, exchanged, maxvol
 from pyacemaker.errors import InsufficientDataError, UnsupportedElementError
 from pyacemaker.processes import map_ordered
 from pyacemaker.structures import AtomStructure, FloatArray, IntArray
 
-TOLERANCE = 1.01
-"""Largest γ over all environments that an active set leaves."""
+RANK_TOLERANCE = 1e-8
+"""Singular values of the active rows (columns scaled to 1) below this share of the largest are no data."""
 
-SMALLEST_RECIPROCAL_CONDITION = 1e-15
-"""Of the active rows, columns scaled to a largest entry of 1; below this they count as rank-deficient."""
+SIZE_WITHOUT_DATA = 1e-6
+"""Size of the rows along combinations of functions without data (columns scaled to 1): above all noise."""
+
+LEAST_RANK = 0.5
+"""Share of the functions that the data has to span."""
 
 ATOMS_PER_CHUNK = 2048
 """Atoms whose invariants are computed together, unless one structure has more."""
@@ -41,8 +48,9 @@ Chunk = list[tuple[FloatArray, IntArray]]
 class ElementActiveSet:
     """The active set of one element with K functions.
 
-    inverse: (K, K), A⁻¹. members: (K, 2), which structure and which atom in it the rows of A are.
-    environments: how many there were to choose from. largest: their largest γ.
+    inverse: (K, K), A⁻¹. members: (r, 2), which structure and which atom in it the first r rows of A are; the
+    other K − r stand for combinations of functions without data. environments: how many there were to choose
+    from. largest: their largest γ.
     """
 
     element: str
@@ -51,25 +59,22 @@ class ElementActiveSet:
     environments: int
     largest: float
 
+    @property
+    def functions(self) -> int:
+        """K."""
+        return len(self.inverse)
+
+    @property
+    def rank(self) -> int:
+        """How many independent combinations of functions the data spans."""
+        return len(self.members)
+
 
 def grades(invariants: FloatArray, inverse: FloatArray) -> FloatArray:
     """(n,) γ of each row of `invariants` (n, K); zero where an element has no functions."""
     if not inverse.size:
         return np.zeros(len(invariants))
     return np.asarray(np.abs(invariants @ inverse).max(axis=1))
-
-
-def maxvol(rows: FloatArray, tolerance: float = TOLERANCE) -> IntArray:
-    """K distinct rows of `rows` (n ≥ K, K) such that no exchange raises |det| by more than `tolerance`.
-
-    Also for rank-deficient rows: those chosen span what all span. Deterministic.
-    """
-    if len(rows) < rows.shape[1]:
-        raise ValueError(f"{len(rows)} rows for {rows.shape[1]} columns; MaxVol needs at least as many")
-    if not rows.shape[1]:
-        return np.zeros(0, dtype=np.int64)
-    lower, chosen = _pivoted(rows)
-    return _exchanged(lower @ np.linalg.inv(lower[chosen]), chosen, tolerance)
 
 
 def active_sets(
@@ -87,78 +92,118 @@ def active_sets(
     been computed and how many there are in all; again from the start for another pass over data that does not
     fit into memory.
 
-    Raises `InsufficientDataError` where an element has no environments, fewer than functions, or linearly
-    dependent ones, and `UnsupportedElementError` for an element outside the basis.
+    Raises `InsufficientDataError` where an element has no environments, fewer (different ones) than
+    functions, or such that span less than half of the functions, and `UnsupportedElementError` for an element
+    outside the basis.
     """
     counts = _environments(basis, structures)
-    elements = [_Growing(count) for count in basis.counts]
     chunks = _Chunks(basis, structures, processes, progress)
-    while True:
-        exchanged = False
+    spans = [_Span(functions) for functions in basis.counts]
+    for found in chunks:
+        for span, (rows, members) in zip(spans, found, strict=True):
+            span.add(rows, members, tolerance)
+    elements = [span.start(symbol, tolerance) for symbol, span in zip(basis.elements, spans, strict=True)]
+    settled = False
+    while not settled:
+        settled = True
         for growing in elements:
             growing.largest = 0.0
         for found in chunks:
             for growing, (rows, members) in zip(elements, found, strict=True):
-                exchanged |= growing.add(rows, members, tolerance)
-        for symbol, growing in zip(basis.elements, elements, strict=True):
-            growing.require_full_rank(symbol)
-        if not exchanged:
-            break
+                settled &= not growing.add(rows, members, tolerance)
     return tuple(
-        ElementActiveSet(symbol, growing.inverse, growing.members, count, growing.largest)
+        ElementActiveSet(symbol, growing.inverse(), growing.members, count, growing.largest)
         for symbol, growing, count in zip(basis.elements, elements, counts, strict=True)
     )
 
 
-class _Growing:
-    """The active set of one element while the data goes by."""
+class _Span:
+    """Rows that span all rows seen, and how many different rows there were (as far as that matters)."""
 
     def __init__(self, functions: int) -> None:
+        self.functions = functions
         self.rows = np.zeros((0, functions))
         self.members = np.zeros((0, 2), dtype=np.int64)
-        self.inverse = np.zeros((functions, functions))
-        self.full = functions == 0
+        self._sizes: FloatArray | None = None
+        self._different: set[bytes] = set()
+
+    def add(self, rows: FloatArray, members: IntArray, tolerance: float) -> None:
+        """Take up `rows` (n, K)."""
+        if not len(rows) or not self.functions:
+            return
+        if self._sizes is None:
+            self._sizes = column_sizes(rows)
+        if len(self._different) < self.functions:
+            rounded = np.round(rows / self._sizes, 5) + 0.0
+            self._different.update(row.tobytes() for row in rounded)
+        pool, owners = np.concatenate([self.rows, rows]), np.concatenate([self.members, members])
+        chosen = maxvol(pool, tolerance) if len(pool) > self.functions else np.arange(len(pool))
+        self.rows, self.members = pool[chosen], owners[chosen]
+
+    def start(self, symbol: str, tolerance: float) -> "_Growing":
+        """The active set of what was seen; `InsufficientDataError` where that is too little."""
+        if len(self._different) < self.functions:
+            raise InsufficientDataError(
+                f"the data holds {len(self._different)} different environments of {symbol}, whose active set "
+                f"needs {self.functions}, one for each function; add more varied structures (strained, "
+                "disordered, from molecular dynamics) or use a smaller basis"
+            )
+        coordinates, without_data = self._coordinates(symbol)
+        rows = self.rows @ coordinates
+        chosen = maxvol(rows, tolerance)
+        return _Growing(coordinates, without_data, rows[chosen], self.members[chosen])
+
+    def _coordinates(self, symbol: str) -> tuple[FloatArray, FloatArray]:
+        """(K, r) T such that the rows · T are well-conditioned, and (K, K − r) combinations without data."""
+        sizes = column_sizes(self.rows)
+        if not self.functions or _reciprocal_condition(self.rows / sizes) > RANK_TOLERANCE:
+            return np.diag(1.0 / sizes), np.zeros((self.functions, 0))
+        _, singular, directions = np.linalg.svd(self.rows / sizes)
+        rank = int(np.sum(singular > RANK_TOLERANCE * singular[0]))
+        if rank < LEAST_RANK * self.functions:
+            raise InsufficientDataError(
+                f"the environments of {symbol} in the data are linearly dependent: they span {rank} of its "
+                f"{self.functions} functions; add more varied structures (strained, disordered, from "
+                "molecular dynamics) or use a smaller basis"
+            )
+        scaled = directions.T / sizes[:, None]
+        return scaled[:, :rank] / singular[:rank], scaled[:, rank:] / SIZE_WITHOUT_DATA
+
+
+class _Growing:
+    """The active set of one element while the data goes by again."""
+
+    def __init__(
+        self, coordinates: FloatArray, without_data: FloatArray, rows: FloatArray, members: IntArray
+    ) -> None:
+        self._coordinates, self._without_data = coordinates, without_data
+        self._rows, self.members = rows, members
+        self._inverse = np.linalg.inv(rows)
         self.largest = 0.0
 
-    def add(self, rows: FloatArray, members: IntArray, tolerance: float) -> bool:
-        """Take up what of `rows` enlarges the volume; whether anything did."""
-        functions = self.rows.shape[1]
-        if not len(rows) or not functions:
-            return False
-        if self.full:
-            weights = rows @ self.inverse
-            largest = np.abs(weights).max(axis=1)
-            self.largest = max(self.largest, float(largest.max()))
-            if largest.max() <= tolerance:
-                return False
-            outside = np.flatnonzero(largest > tolerance)
-            start = np.arange(functions)
-            pool = np.concatenate([np.eye(functions), weights[outside]])
-            chosen = _exchanged(pool, start, tolerance)
-            rows, members = rows[outside], members[outside]
-        else:
-            pool = np.concatenate([self.rows, rows])
-            chosen = maxvol(pool, tolerance) if len(pool) >= functions else np.arange(len(pool))
-        self.rows = np.concatenate([self.rows, rows])[chosen]
-        self.members = np.concatenate([self.members, members])[chosen]
-        self.full = len(self.rows) == functions and _reciprocal_condition(self.rows) > (
-            SMALLEST_RECIPROCAL_CONDITION
-        )
-        if self.full:
-            self.inverse = _inverse(self.rows)
-        return True
+    def inverse(self) -> FloatArray:
+        """(K, K) A⁻¹."""
+        along_data = self._coordinates @ self._inverse
+        return np.ascontiguousarray(np.concatenate([along_data, self._without_data], axis=1))
 
-    def require_full_rank(self, symbol: str) -> None:
-        """`InsufficientDataError` where the data seen so far does not span all functions."""
-        if self.full:
-            return
-        scaled = self.rows / _column_sizes(self.rows)
-        rank, functions = int(np.linalg.matrix_rank(scaled)), self.rows.shape[1]
-        raise InsufficientDataError(
-            f"the environments of {symbol} in the data are linearly dependent: they span about {rank} of its "
-            f"{functions} functions; add more varied structures (strained, disordered, from molecular "
-            "dynamics) or use a smaller basis"
-        )
+    def add(self, rows: FloatArray, members: IntArray, tolerance: float) -> bool:
+        """Take up what of `rows` (n, K) enlarges the volume; whether anything did."""
+        rank = len(self._rows)
+        if not len(rows) or not rank:
+            return False
+        here = rows @ self._coordinates
+        weights = here @ self._inverse
+        largest = np.abs(weights).max(axis=1)
+        beside = np.abs(rows @ self._without_data).max(initial=0.0)
+        self.largest = max(self.largest, float(largest.max()), float(beside))
+        outside = np.flatnonzero(largest > tolerance)
+        if not len(outside):
+            return False
+        chosen = exchanged(np.concatenate([np.eye(rank), weights[outside]]), np.arange(rank), tolerance)
+        self._rows = np.concatenate([self._rows, here[outside]])[chosen]
+        self.members = np.concatenate([self.members, members[outside]])[chosen]
+        self._inverse = np.linalg.inv(self._rows)
+        return True
 
 
 class _Chunks:
@@ -176,9 +221,11 @@ class _Chunks:
     def __iter__(self) -> Iterator[Chunk]:
         yield from self._kept
         first = len(self._kept)
+        if first == len(self._parts):
+            return
         parts = [(part, [self._structures[k] for k in part]) for part in self._parts[first:]]
         computed = map_ordered(_chunk, parts, self._processes, prepare=_prepare, prepare_args=(self._basis,))
-        for number, found in enumerate(computed if parts else (), start=first):
+        for number, found in enumerate(computed, start=first):
             self._bytes += sum(rows.nbytes for rows, _ in found)
             if self._bytes <= KEPT_BYTES and number == len(self._kept):
                 self._kept.append(found)
@@ -203,8 +250,8 @@ def _chunk(part: tuple[IntArray, list[AtomStructure]]) -> Chunk:
     symbols = np.array([symbol for structure in structures for symbol in structure.symbols])
     members = np.concatenate(
         [
-            np.stack([np.full(len(s), k), np.arange(len(s))], axis=1)
-            for k, s in zip(numbers, structures, strict=True)
+            np.stack([np.full(len(s), number), np.arange(len(s))], axis=1)
+            for number, s in zip(numbers, structures, strict=True)
         ]
     )
     found = []
@@ -238,7 +285,7 @@ def _environments(basis: Basis, structures: Sequence[AtomStructure]) -> list[int
                 )
             counts[symbol] += 1
     for symbol, functions in zip(basis.elements, basis.counts, strict=True):
-        if counts[symbol] < functions:
+        if counts[symbol] < max(functions, 1):
             found = f"{counts[symbol]} environments" if counts[symbol] else "no environment"
             raise InsufficientDataError(
                 f"the data holds {found} of {symbol}, whose active set needs {functions}, one for each "
@@ -247,86 +294,9 @@ def _environments(basis: Basis, structures: Sequence[AtomStructure]) -> list[int
     return list(counts.values())
 
 
-def _pivoted(rows: FloatArray) -> tuple[FloatArray, IntArray]:
-    """The unit lower trapezoidal factor of an LU decomposition, in the order of `rows`, and the pivot rows.
-
-    Unlike the upper factor it is well-conditioned, also for rank-deficient rows (whose zero pivots do not
-    matter here).
-    """
-    functions = rows.shape[1]
-    factors, swaps, _ = dgetrf(rows / _column_sizes(rows))
-    order = np.arange(len(rows))
-    for k, other in enumerate(swaps[:functions]):
-        order[[k, other]] = order[[other, k]]
-    lower = np.tril(factors, -1)
-    lower[np.arange(functions), np.arange(functions)] = 1.0
-    unsorted = np.empty_like(lower, order="C")
-    unsorted[order] = lower
-    return unsorted, order[:functions].astype(np.int64)
-
-
-def _exchanged(weights: FloatArray, chosen: IntArray, tolerance: float) -> IntArray:
-    """Rows after all exchanges. weights: (n, K) W with rows = W · rows[chosen].
-
-    The K rows that stick out most are exchanged one by one; then W follows for all rows at once.
-    """
-    functions = weights.shape[1]
-    chosen = chosen.copy()
-    while True:
-        largest = np.abs(weights).max(axis=1)
-        largest[chosen] = 0.0
-        outside = np.flatnonzero(largest > tolerance)
-        if not len(outside):
-            return chosen
-        worst = outside[np.argsort(-largest[outside], kind="stable")[:functions]]
-        pool = np.concatenate([chosen, worst])
-        places = np.arange(functions)
-        _exchange(np.ascontiguousarray(weights[pool]), places, tolerance)
-        chosen = pool[places]
-        weights = weights @ np.linalg.inv(weights[chosen])
-
-
-@njit(cache=True)  # type: ignore[untyped-decorator]
-def _exchange(weights: FloatArray, places: IntArray, tolerance: float) -> None:
-    """Exchange rows while an entry of `weights` (n, K) exceeds `tolerance`; `places` (K,) are those in use.
-
-    Putting row i in place k multiplies the volume by |W_ik| and changes W by
-    −W_·k (W_i· − e_k)/W_ik.
-    """
-    rows, functions = weights.shape
-    while True:
-        row, column, largest = 0, 0, 0.0
-        for i in range(rows):
-            for k in range(functions):
-                if abs(weights[i, k]) > largest:
-                    row, column, largest = i, k, abs(weights[i, k])
-        if largest <= tolerance:
-            return
-        direction = weights[row] / weights[row, column]
-        direction[column] -= 1.0 / weights[row, column]
-        for i in range(rows):
-            factor = weights[i, column]
-            if factor != 0.0:
-                for k in range(functions):
-                    weights[i, k] -= factor * direction[k]
-        places[column] = row
-
-
-def _column_sizes(rows: FloatArray) -> FloatArray:
-    size = np.abs(rows).max(axis=0, initial=0.0)
-    return np.where(size > 0.0, size, 1.0)
-
-
-def _inverse(rows: FloatArray) -> FloatArray:
-    """A⁻¹, computed with columns scaled to a largest entry of 1."""
-    size = _column_sizes(rows)
-    return np.ascontiguousarray(np.linalg.inv(rows / size) / size[:, None])
-
-
 def _reciprocal_condition(rows: FloatArray) -> float:
-    """1/(‖A‖₁ ‖A⁻¹‖₁), estimated, with scaled columns; 0 for an exactly singular A."""
-    scaled = rows / _column_sizes(rows)
-    factors, _, singular = dgetrf(scaled)
+    """1/(‖A‖₁ ‖A⁻¹‖₁), estimated; 0 for an exactly singular A."""
+    factors, _, singular = dgetrf(rows)
     if singular:
         return 0.0
-    return float(dgecon(factors, np.abs(scaled).sum(axis=0).max())[0])
+    return float(dgecon(factors, np.abs(rows).sum(axis=0).max())[0])
