@@ -94,10 +94,29 @@ def map_ordered(
     ahead, so that memory stays flat. function, prepare and items must be picklable. The first error that
     `function` raises ends the map; `PyacemakerError` where a worker died.
     """
+    with worker_map(processes, prepare=prepare, prepare_args=prepare_args) as run:
+        yield from run(function, items)
+
+
+OrderedMap = Callable[[Callable[[Any], Any], Iterable[Any]], Iterator[Any]]
+"""Called with a function and items: the results in the items' order."""
+
+
+@contextmanager
+def worker_map(
+    processes: int,
+    *,
+    prepare: Callable[..., None] | None = None,
+    prepare_args: tuple[Any, ...] = (),
+) -> Iterator[OrderedMap]:
+    """`map_ordered` as a function that may be called many times: the workers stay until the end of the block.
+
+    With one process everything happens here.
+    """
     if processes <= 1:
         if prepare is not None:
             prepare(*prepare_args)
-        yield from map(function, items)
+        yield map
         return
     import multiprocessing
 
@@ -109,7 +128,7 @@ def map_ordered(
             initargs=(os.getpid(), prepare, prepare_args),
         )
         try:
-            yield from _in_order(pool, function, iter(items), 2 * processes)
+            yield lambda function, items: _in_order(pool, function, iter(items), 2 * processes)
         except BrokenProcessPool as error:
             raise PyacemakerError(
                 "a worker process died, perhaps for lack of memory; use fewer processes"

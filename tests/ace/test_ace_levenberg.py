@@ -1,5 +1,6 @@
 """Levenberg–Marquardt on problems whose minima are known."""
 
+from itertools import pairwise
 from math import inf
 
 import numpy as np
@@ -51,7 +52,7 @@ def test_rosenbrocks_valley_ends_at_its_minimum(a, b):
 def test_the_loss_never_rises():
     found = minimise(rosenbrock(), np.array([-1.2, 1.0]), free(2), LONG)
     losses = [loss for loss, _ in found.history]
-    assert all(after < before for before, after in zip(losses, losses[1:], strict=False))
+    assert all(after < before for before, after in pairwise(losses))
     assert found.iterations == len(losses) - 1
 
 
@@ -61,9 +62,7 @@ def test_a_linear_problem_takes_the_ridge_solution():
     weights, centre = 10.0 ** (2 * np.arange(5)), rng.normal(size=5) / 10.0 ** np.arange(5)
     problem = Problem(lambda x: target - matrix @ x, lambda x: matrix)
     found = minimise(problem, np.zeros(5), Prior(centre, weights), LONG)
-    expected = np.linalg.solve(
-        matrix.T @ matrix + np.diag(weights), matrix.T @ target + weights * centre
-    )
+    expected = np.linalg.solve(matrix.T @ matrix + np.diag(weights), matrix.T @ target + weights * centre)
     np.testing.assert_allclose(found.parameters, expected, rtol=1e-6)
 
 

@@ -20,6 +20,7 @@ from pyacemaker.ace.levenberg import Descent, Limits, Normal, Prior, minimise
 from pyacemaker.ace.nonlinear import DensityModel
 from pyacemaker.ace.pairs import pair_statistics
 from pyacemaker.ace.residuals import Huber, LabelledRows, RowLoss
+from pyacemaker.processes import OrderedMap, worker_map
 from pyacemaker.structures import FloatArray
 
 logger = logging.getLogger(__name__)
@@ -35,6 +36,8 @@ DECAY = 6.0
 """β of the first ρ₂."""
 SAMPLE = 100
 """Structures from which ρ₂ is scaled."""
+WORTH_PROCESSES = 2e7
+"""Entries of all Jacobians below which starting processes costs more than they save."""
 NO_ROWS = LabelledRows((), (), ())
 
 
@@ -105,15 +108,18 @@ def refine(
     restraints: rows that are always trained on. processes: results do not depend on it.
     """
     started = time.monotonic()
-    if validation is not None and len(validation):
-        run = _Run(linear, training + restraints, validation, plan, progress, processes)
-        model, facts = run.refined(linear.model())
-    elif len(training) < LEAST_STRUCTURES:
+    given = validation is not None and len(validation) > 0
+    if not given and len(training) < LEAST_STRUCTURES:
         return _unrefined(
             linear, f"{len(training)} structures are too few to hold some out; at least {LEAST_STRUCTURES}"
         )
-    else:
-        model, facts = _with_held_out(linear, training, restraints, plan, progress, processes)
+    work = training.rows * len(linear.basis) * plan.limits.iterations
+    with worker_map(processes if work > WORTH_PROCESSES else 1) as run_map:
+        if validation is not None and given:
+            run = _Run(linear, training + restraints, validation, plan, progress, run_map)
+            model, facts = run.refined(linear.model())
+        else:
+            model, facts = _with_held_out(linear, training, restraints, plan, progress, run_map)
     facts["seconds"] = time.monotonic() - started
     logger.info("refinement: %s", facts["why"])
     return Refined(linear.model() if model is None else model, model is not None, facts)
@@ -130,13 +136,13 @@ def _with_held_out(
     restraints: LabelledRows,
     plan: Plan,
     progress: Progress | None,
-    processes: int,
+    run_map: OrderedMap,
 ) -> tuple[DensityModel | None, dict[str, Any]]:
     """Refine on a random part, judge on the rest, then take one step on all the data."""
     count = max(LEAST_HELD_OUT, round(plan.validation_fraction * len(data)))
     order = np.random.default_rng(plan.seed).permutation(len(data))
     held_out, rest = np.sort(order[:count]), np.sort(order[count:])
-    run = _Run(linear, data.part(rest) + restraints, data.part(held_out), plan, progress, processes)
+    run = _Run(linear, data.part(rest) + restraints, data.part(held_out), plan, progress, run_map)
     model, facts = run.refined(run.linear_start())
     facts["held_out"] = count
     if model is not None:
@@ -154,10 +160,10 @@ class _Run:
         validation: LabelledRows,
         plan: Plan,
         progress: Progress | None,
-        processes: int,
+        run: OrderedMap,
     ) -> None:
         self._linear, self._training, self._validation = linear, training, validation
-        self._plan, self._progress, self._processes = plan, progress, processes
+        self._plan, self._progress, self._map = plan, progress, run
         self._huber = Huber()
         self._last: tuple[RowLoss, Prior, float] | None = None
 
@@ -193,7 +199,7 @@ class _Run:
         """One more step with the last damping, now on all the data."""
         assert self._last is not None
         problem, prior, damping = self._last
-        whole = RowLoss(model, data, radial=problem.radial, huber=self._huber, processes=self._processes)
+        whole = RowLoss(model, data, radial=problem.radial, huber=self._huber, run=self._map)
         x = whole.parameters(model)
         share = data.rows / self._training.rows
         prior = Prior(prior.centre, prior.weights * share)
@@ -205,7 +211,7 @@ class _Run:
 
     def _losses(self, model: DensityModel) -> tuple[float, float]:
         """Per row, of training and validation data."""
-        problem = RowLoss(model, self._training, huber=self._huber)
+        problem = RowLoss(model, self._training, huber=self._huber, run=self._map)
         x = problem.parameters(model)
         return (
             problem.loss(x) / self._training.rows,
@@ -227,7 +233,7 @@ class _Run:
 
     def _solved(self, model: DensityModel) -> DensityModel:
         """The same model with the first density at its minimum: an exact linear problem."""
-        problem = RowLoss(model, self._training, huber=self._huber, processes=self._processes)
+        problem = RowLoss(model, self._training, huber=self._huber, run=self._map)
         x = problem.parameters(model)
         state = problem.linearise(x)
         count = len(model.basis)
@@ -250,7 +256,7 @@ class _Run:
         return Prior(centre, self._linear.strength * power**2 * diagonal)
 
     def _descend(self, name: str, model: DensityModel, radial: bool, stages: dict[str, Any]) -> DensityModel:
-        problem = RowLoss(model, self._training, radial=radial, huber=self._huber, processes=self._processes)
+        problem = RowLoss(model, self._training, radial=radial, huber=self._huber, run=self._map)
         x = problem.parameters(model)
         prior = self._prior(np.diag(problem.linearise(x).gram), x, model)
         limits, progress = self._plan.limits, self._progress

@@ -4,11 +4,11 @@ Residuals come from the evaluator, which needs no Jacobian and takes a small par
 accumulated over a fixed partition of the structures, in any number of processes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from math import inf
-from typing import Any
+from typing import Generic, TypeVar
 
 import numpy as np
 
@@ -18,15 +18,13 @@ from pyacemaker.ace.fit import RowWeights, batches, row_targets
 from pyacemaker.ace.gram import NormalEquations
 from pyacemaker.ace.model import ACEModel
 from pyacemaker.ace.nonlinear import DensityModel, NonlinearDesign
-from pyacemaker.processes import map_ordered
+from pyacemaker.processes import OrderedMap
 from pyacemaker.structures import AtomStructure, FloatArray, IntArray
-from pyacemaker.structures.dataset import locating
 
 SHARDS = 8
 """Parts of the structures whose normal equations are made one by one, by any process."""
 
-WORTH_PROCESSES = 3e7
-"""Below this many entries of the Jacobian starting processes costs more than they save."""
+Model = TypeVar("Model")
 
 _VOIGT = ([0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1])
 
@@ -89,13 +87,10 @@ class LabelledRows:
     def residuals(self, model: ACEModel) -> list[FloatArray]:
         """Weighted target − prediction of every structure. model: whatever its E0, none is counted."""
         compiled = CompiledModel(model)
-        found = []
-        for index, (structure, target, weight) in enumerate(
-            zip(self.structures, self.targets, self.weights, strict=True)
-        ):
-            with locating(index, structure):
-                found.append(weight * (target - _predicted(compiled, structure)))
-        return found
+        return [
+            weight * (target - _predicted(compiled, structure))
+            for structure, target, weight in zip(self.structures, self.targets, self.weights, strict=True)
+        ]
 
 
 @dataclass(frozen=True)
@@ -138,7 +133,7 @@ class Huber:
         if self.plain:
             return np.ones(len(residual))
         threshold, size = self._of_rows(residual, atoms)
-        return np.asarray(np.sqrt(np.minimum(1.0, threshold / np.maximum(size, 1e-300))))
+        return np.asarray(np.sqrt(threshold / np.maximum(size, threshold)))
 
     def _of_rows(self, residual: FloatArray, atoms: int) -> tuple[FloatArray, FloatArray]:
         # a finite bound in place of infinity keeps the arithmetic free of inf · 0
@@ -157,7 +152,8 @@ class RowLoss:
     """The loss of a density model on labelled rows as a function of its parameters.
 
     The parameters are the coefficients (P·K), density after density, then, with `radial`, the M radial
-    coefficients. Meets `pyacemaker.ace.levenberg.LeastSquares`.
+    coefficients. Meets `pyacemaker.ace.levenberg.LeastSquares`. run: a map over worker processes
+    (`pyacemaker.processes.worker_map`); the partition is fixed, so that results do not depend on it.
     """
 
     def __init__(
@@ -167,12 +163,11 @@ class RowLoss:
         *,
         radial: bool = False,
         huber: Huber | None = None,
-        processes: int = 1,
+        run: OrderedMap = map,
     ) -> None:
         self.model, self.data, self.radial = model, data, radial
         self.huber = huber or Huber()
-        self.processes = processes
-        self._shards = _partition(data)
+        self._run = run
 
     def parameters(self, model: DensityModel) -> FloatArray:
         """(P·K [+ M],) those of a model of the same shape."""
@@ -191,26 +186,28 @@ class RowLoss:
 
     def loss_on(self, data: LabelledRows, x: FloatArray) -> float:
         """The same loss on other data: validation."""
-        with np.errstate(over="ignore", invalid="ignore"):
-            residuals = data.residuals(self.at(x).to_model())
-            return sum(
-                self.huber.loss(residual, len(structure))
-                for residual, structure in zip(residuals, data.structures, strict=True)
-            )
+        losses = self._run(_loss, self._shards(data, self.at(x).to_model()))
+        return float(sum(losses))
 
     def linearise(self, x: FloatArray) -> NormalEquations:
-        """JᵀJ and Jᵀr of the (reweighted) rows; the same bytes for any number of processes."""
-        model = self.at(x)
-        work = self.data.rows * len(x)
-        processes = self.processes if work > WORTH_PROCESSES else 1
-        states = map_ordered(
-            _linearised,
-            [self.data.part(numbers) for numbers in self._shards],
-            processes,
-            prepare=_prepare,
-            prepare_args=(model, self.radial, self.huber),
-        )
+        """JᵀJ and Jᵀr of the (reweighted) rows."""
+        states: Iterator[NormalEquations] = self._run(_linearised, self._shards(self.data, self.at(x)))
         return reduce(NormalEquations.absorb, states)
+
+    def _shards(self, data: LabelledRows, model: Model) -> Iterator["_Shard[Model]"]:
+        """The parts of `data`, the same for any number of processes."""
+        for numbers in _partition(data):
+            yield _Shard(data.part(numbers), model, self.radial, self.huber)
+
+
+@dataclass(frozen=True, eq=False)
+class _Shard(Generic[Model]):
+    """What a worker needs for a part of the data."""
+
+    data: LabelledRows
+    model: Model
+    radial: bool
+    huber: Huber
 
 
 def _predicted(compiled: CompiledModel, structure: AtomStructure) -> FloatArray:
@@ -233,29 +230,30 @@ def _partition(data: LabelledRows) -> list[IntArray]:
     return [part for part in parts if len(part)]
 
 
-_worker: dict[str, Any] = {}
-"""What all shards of a call share, in each process."""
+def _loss(shard: _Shard[ACEModel]) -> float:
+    with np.errstate(over="ignore", invalid="ignore"):
+        return sum(
+            shard.huber.loss(residual, len(structure))
+            for residual, structure in zip(
+                shard.data.residuals(shard.model), shard.data.structures, strict=True
+            )
+        )
 
 
-def _prepare(model: DensityModel, radial: bool, huber: Huber) -> None:
-    _worker.update(design=NonlinearDesign(model, radial=radial), huber=huber)
-
-
-def _linearised(data: LabelledRows) -> NormalEquations:
-    """The state of one shard."""
-    design, huber = _worker["design"], _worker["huber"]
-    state: NormalEquations | None = None
-    for numbers in batches(data.structures):
-        part = data.part(numbers)
+def _linearised(shard: _Shard[DensityModel]) -> NormalEquations:
+    design = NonlinearDesign(shard.model, radial=shard.radial)
+    count = shard.model.coefficients.size + (len(shard.model.radial) if shard.radial else 0)
+    state = NormalEquations.empty(count)
+    for numbers in batches(shard.data.structures):
+        part = shard.data.part(numbers)
         rows = design.rows(part.structures)
         weight = np.concatenate(part.weights)
         residual = weight * (np.concatenate(part.targets) - rows.values)
+        used = int(np.count_nonzero(weight))
         for structure, first, last in zip(part.structures, rows.starts, rows.starts[1:], strict=False):
-            robust = huber.row_weights(residual[first:last], len(structure))
+            robust = shard.huber.row_weights(residual[first:last], len(structure))
             weight[first:last] *= robust
             residual[first:last] *= robust
         rows.jacobian[...] *= weight
-        state = state or NormalEquations.empty(len(rows.jacobian))
-        state = state.add_rows(rows.jacobian, residual, len(part), int(np.count_nonzero(weight)))
-    assert state is not None
+        state = state.add_rows(rows.jacobian, residual, len(part), used)
     return state

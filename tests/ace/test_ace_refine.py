@@ -1,0 +1,196 @@
+"""Refinement of linear fits: it helps where it can, and keeps the start where it cannot."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from ace_refinements import (
+    E0,
+    embedded_atoms,
+    label,
+    linear_fit,
+    make_data,
+    make_pair_basis,
+    make_structure,
+    rows_of,
+)
+
+from pyacemaker.ace.evaluator import CompiledModel
+from pyacemaker.ace.levenberg import Limits
+from pyacemaker.ace.refine import LinearFit, Plan, refine
+from pyacemaker.ace.residuals import RowLoss
+from pyacemaker.ace.yace import read_yace, write_yace
+from pyacemaker.structures import Labels
+
+QUICK = Limits(iterations=8)
+
+
+@pytest.fixture(scope="module")
+def basis():
+    return make_pair_basis()
+
+
+@pytest.fixture(scope="module")
+def data():
+    return make_data(60)
+
+
+@pytest.fixture(scope="module")
+def linear(basis, data):
+    return linear_fit(basis, rows_of(data))
+
+
+@pytest.fixture(scope="module")
+def unseen():
+    return rows_of(make_data(20, seed=7))
+
+
+@pytest.fixture(scope="module")
+def refined(linear, data, unseen):
+    """Densities and radial functions, with validation data."""
+    return refine(linear, rows_of(data), rows_of(make_data(15, seed=5)), Plan(limits=QUICK))
+
+
+def loss(model, rows):
+    problem = RowLoss(model, rows)
+    return problem.loss(problem.parameters(model))
+
+
+def test_two_densities_learn_embedded_atoms_that_a_linear_fit_cannot(linear, data, unseen):
+    found = refine(linear, rows_of(data), rows_of(make_data(15, seed=5)), Plan(radial=False, limits=QUICK))
+    assert found.kept
+    assert len(found.model.coefficients) == 2
+    assert loss(found.model, unseen) < 0.3 * loss(linear.model(), unseen)
+
+
+def test_radial_functions_gain_on_top(refined, linear, unseen):
+    assert refined.kept
+    assert loss(refined.model, unseen) < 0.1 * loss(linear.model(), unseen)
+    stages = refined.facts["stages"]
+    assert stages["radial"]["validation_loss"] < stages["densities"]["validation_loss"]
+
+
+def test_radial_functions_alone(linear, data, unseen):
+    found = refine(linear, rows_of(data), rows_of(make_data(15, seed=5)), Plan(densities=1, limits=QUICK))
+    assert found.kept
+    assert len(found.model.coefficients) == 1
+    assert loss(found.model, unseen) < loss(linear.model(), unseen)
+
+
+def test_facts_say_what_happened(refined):
+    facts = refined.facts
+    assert facts["kept"] is True
+    assert facts["after"]["validation_loss"] < facts["before"]["validation_loss"]
+    assert facts["after"]["train_loss"] < facts["before"]["train_loss"]
+    assert set(facts["stages"]) == {"densities", "radial"}
+    assert {"iterations", "ended", "train_loss", "validation_loss"} <= set(facts["stages"]["radial"])
+    assert facts["seconds"] > 0.0
+
+
+def test_the_file_says_the_same(refined, data, tmp_path):
+    """The refined potential, written and read back, evaluates identically."""
+    write_yace(refined.model.to_model(), tmp_path / "refined.yace")
+    here, there = CompiledModel(refined.model.to_model()), CompiledModel(read_yace(tmp_path / "refined.yace"))
+    for structure in data[:5]:
+        arguments = structure.numbers, structure.positions, structure.cell, structure.pbc
+        one, other = here.evaluate(*arguments), there.evaluate(*arguments)
+        assert one.energy == pytest.approx(other.energy, rel=1e-10)
+        np.testing.assert_allclose(one.forces, other.forces, atol=1e-9)
+
+
+def test_a_refinement_that_hurts_is_not_kept(linear, data, caplog):
+    """Validation data that the linear potential itself labels: nothing can be better than it."""
+    rng = np.random.default_rng(0)
+    exact = rows_of(label(linear.model().to_model(), [make_structure(rng, 4) for _ in range(10)]))
+    with caplog.at_level("INFO"):
+        found = refine(linear, rows_of(data), exact, Plan(limits=QUICK))
+    assert not found.kept
+    np.testing.assert_array_equal(found.model.coefficients[0], linear.coefficients)
+    assert found.facts["kept"] is False
+    assert "the linear potential is kept" in found.facts["why"]
+    assert "the linear potential is kept" in caplog.text
+
+
+def test_without_validation_data_some_structures_are_held_out(linear, data, unseen):
+    found = refine(linear, rows_of(data), None, Plan(limits=QUICK))
+    assert found.kept
+    assert found.facts["held_out"] == 6
+    assert loss(found.model, unseen) < 0.3 * loss(linear.model(), unseen)
+
+
+def test_few_structures_are_not_refined(linear, data):
+    found = refine(linear, rows_of(data[:20]), None, Plan())
+    assert not found.kept
+    assert "20 structures are too few" in found.facts["why"]
+    np.testing.assert_array_equal(found.model.coefficients[0], linear.coefficients)
+
+
+def test_huber_resists_a_corrupted_structure(basis, data, unseen):
+    """One energy off by 5 eV and one force component by 20 eV/Å, in a fit that could be exact otherwise."""
+    model = linear_fit(basis, rows_of(data)).model()
+    exact = label(model.to_model(), data)
+    bad = exact[3].labels
+    forces = bad.forces.copy()
+    forces[0, 0] += 20.0
+    rng = np.random.default_rng(0)
+    noisy = [
+        s.replace(
+            labels=Labels(
+                s.labels.energy + 1e-3 * rng.normal(), s.labels.forces + 1e-3 * rng.normal(size=(len(s), 3))
+            )
+        )
+        for s in exact
+    ]
+    noisy[3] = exact[3].replace(labels=Labels(bad.energy + 5.0, forces))
+    linear = linear_fit(basis, rows_of(noisy))
+    held_out = rows_of(label(model.to_model(), make_data(15, seed=5)))
+    truth = rows_of(label(model.to_model(), make_data(20, seed=7)))
+    plan = Plan(densities=1, radial=False, huber=3.0, limits=QUICK)
+    found = refine(linear, rows_of(noisy), held_out, plan)
+    assert found.kept
+    assert loss(found.model, truth) < 0.05 * loss(linear.model(), truth)
+
+
+def test_restraints_are_trained_on_and_never_held_out(linear, data):
+    """With the same rows as data and as restraints, the potential is that of twice their weight."""
+    found = refine(
+        linear, rows_of(data), None, Plan(radial=False, limits=QUICK), restraints=rows_of(data[:3])
+    )
+    assert found.facts["held_out"] == 6
+
+
+def test_results_do_not_depend_on_the_number_of_processes(linear, data, monkeypatch):
+    monkeypatch.setattr("pyacemaker.ace.refine.WORTH_PROCESSES", 0.0)
+    plan = Plan(limits=Limits(iterations=2))
+    one, two = (refine(linear, rows_of(data), None, plan, processes=count) for count in (1, 2))
+    assert one.model.coefficients.tobytes() == two.model.coefficients.tobytes()
+    assert one.model.radial.tobytes() == two.model.radial.tobytes()
+
+
+def test_two_elements_share_the_radial_functions_of_a_pair(unseen):
+    elements = ("Al", "Cu")
+    basis = make_pair_basis(elements=elements)
+    rng = np.random.default_rng(1)
+    pure = make_data(40)
+    mixed = [s.replace(numbers=rng.choice([13, 29], len(s)), labels=s.labels) for s in pure]
+    linear = replace(linear_fit_of_two(basis, mixed), e0=np.full(2, E0[0]))
+    plan = Plan(limits=Limits(iterations=2))
+    found = refine(linear, rows_of(mixed, elements), rows_of(mixed[:10], elements), plan)
+    assert found.kept
+    bonds = found.model.basis.bonds
+    np.testing.assert_array_equal(bonds[0, 1].coefficients, bonds[1, 0].coefficients)
+    assert np.any(bonds[0, 0].coefficients != bonds[0, 1].coefficients)
+
+
+def linear_fit_of_two(basis, data):
+    start = LinearFit(basis, np.zeros(len(basis)), np.full(2, E0[0]), 1e-9, np.ones(len(basis)))
+    state = RowLoss(start.model(), rows_of(data, ("Al", "Cu"))).linearise(np.zeros(len(basis)))
+    gram = np.tril(state.gram) + np.tril(state.gram, -1).T
+    gram += 1e-9 * np.diag(np.diag(gram)) + 1e-12 * np.eye(len(gram))
+    return replace(start, coefficients=np.linalg.solve(gram, state.projection))
+
+
+def test_labels_of_the_truth_are_not_linear(linear, data):
+    """The premise of these tests: the linear fit leaves a residual that matters."""
+    assert loss(linear.model(), rows_of(data)) / rows_of(data).rows > 1e-5
+    assert embedded_atoms().embeddings[0].ndensity == 2
