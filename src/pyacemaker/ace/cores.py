@@ -68,7 +68,9 @@ def core_terms(model: ACEModel, species: NDArray[np.int64], edges: Edges) -> Cor
     _pair_sums(species, edges.i, edges.j, edges.distances, core_constants(model), rho, drho_dr)
     if _is_zbl(model):
         f, df_dr = np.ones(atoms), np.zeros(pairs)
-        _nearest_switch(species, edges.offsets(atoms), edges.j, edges.distances, core_windows(model), f, df_dr)
+        _nearest_switch(
+            species, edges.offsets(atoms), edges.j, edges.distances, core_windows(model), f, df_dr
+        )
         energy = (1.0 - f) * rho
         denergy_dr = (1.0 - f)[edges.i] * drho_dr - rho[edges.i] * df_dr
     else:
@@ -98,7 +100,8 @@ def core_constants(model: ACEModel) -> Array:
     numbers = [atomic_numbers[symbol] for symbol in model.elements]
     count = len(numbers)
     rows = [
-        _pair_constants(model.bonds[mu, nu], (numbers[mu], numbers[nu])) for mu, nu in np.ndindex(count, count)
+        _pair_constants(model.bonds[mu, nu], (numbers[mu], numbers[nu]))
+        for mu, nu in np.ndindex(count, count)
     ]
     return np.array(rows).reshape(count, count, -1)
 

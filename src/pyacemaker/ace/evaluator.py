@@ -12,7 +12,7 @@ from pyacemaker.ace.cores import core_constants
 from pyacemaker.ace.edge_kernels import TILE
 from pyacemaker.ace.lanes import LANES, aligned
 from pyacemaker.ace.model import EMBEDDINGS, RADIAL_BASES, ACEModel
-from pyacemaker.ace.neighbours import Edges, neighbour_list
+from pyacemaker.ace.neighbours import EdgeMemory, Edges, neighbour_list
 from pyacemaker.ace.products import Leaves, product_graph
 from pyacemaker.ace.tables import radial_table
 from pyacemaker.errors import UnsupportedElementError
@@ -47,6 +47,7 @@ class CompiledModel:
         self.recurrence = recurrence(max(bond.lmax for bond in model.bonds.values()))
         self.centres = [_centre(model, mu) for mu in range(len(model.elements))]
         self._rooms: list[kernels.Room | None] = [None] * len(self.centres)
+        self._memories: list[EdgeMemory] = []  # those not in use: one for each thread at work
 
     def evaluate(
         self, numbers: ArrayLike, positions: ArrayLike, cell: ArrayLike, pbc: ArrayLike
@@ -58,8 +59,11 @@ class CompiledModel:
         `neighbour_list` does.
         """
         species = self.species(numbers)
-        edges = neighbour_list(positions, cell, pbc, self.model.cutoff)
-        return self.evaluate_edges(species, edges)
+        memory = self._memories.pop() if self._memories else EdgeMemory()
+        edges = neighbour_list(positions, cell, pbc, self.model.cutoff, memory)
+        found = self.evaluate_edges(species, edges)
+        self._memories.append(memory)
+        return found
 
     def evaluate_edges(self, species: NDArray[np.int64], edges: Edges) -> Evaluation:
         """The same from species numbers (n,) and edges that reach at least to the cutoff."""

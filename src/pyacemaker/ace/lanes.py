@@ -26,7 +26,8 @@ Place = tuple[int, ...]
 
 def load(array: Floats, place: Place) -> Floats:
     """The eight numbers array[place], a copy. place: as many indices as the array has axes, less one."""
-    return array[place].copy()
+    found: Floats = array[place].copy()
+    return found
 
 
 def store(array: Floats, place: Place, value: Floats) -> None:
@@ -134,7 +135,7 @@ def _register(symbol: Any, instruction: str) -> None:
     def typed(_context: Any) -> Any:
         def result(left: Any, right: Any) -> Any:
             kinds = (left, right)
-            if _TYPE in kinds and all(kind == _TYPE or kind == types.float64 for kind in kinds):
+            if _TYPE in kinds and all(kind in (_TYPE, types.float64) for kind in kinds):
                 return _TYPE
             return None
 

@@ -1,5 +1,5 @@
 """The neighbour list of the ACE engine: the one that everything uses."""
 
-from pyacemaker.structures.neighbours import COINCIDENCE, Edges, neighbour_list
+from pyacemaker.structures.neighbours import COINCIDENCE, EdgeMemory, Edges, neighbour_list
 
-__all__ = ["COINCIDENCE", "Edges", "neighbour_list"]
+__all__ = ["COINCIDENCE", "EdgeMemory", "Edges", "neighbour_list"]

@@ -1,11 +1,15 @@
 """`pyacemaker evaluate`."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pyacemaker.cli.options import EnergyKey, ForcesKey, JsonFile, check_output, print_accuracy, write_json
+
+if TYPE_CHECKING:
+    from pyacemaker.potentials.base import Potential
+    from pyacemaker.structures import Dataset, Labels
 
 
 def evaluate(
@@ -33,7 +37,7 @@ def evaluate(
             structures, energy_key=energy_key, forces_key=forces_key, warn_without_labels=True
         )
         with within(structures):
-            predicted = model.evaluate(dataset)
+            predicted = _evaluate(model, dataset)
     if output is not None:
         write_predictions(output, dataset, predicted)
     labelled = [index for index, structure in enumerate(dataset) if structure.labels is not None]
@@ -44,3 +48,13 @@ def evaluate(
         print_accuracy({potential.name: errors})
         content["errors"] = errors
     write_json(json_file, content)
+
+
+def _evaluate(model: "Potential", dataset: "Dataset") -> "list[Labels]":
+    """The labels of all structures; by all cores where there is much to do."""
+    from pyacemaker.potentials.ace import ACEPotential
+    from pyacemaker.processes import available_cores
+
+    if isinstance(model, ACEPotential):
+        return model.evaluate(dataset, model.worthwhile_processes(dataset, available_cores()))
+    return model.evaluate(dataset)

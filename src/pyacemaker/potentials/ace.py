@@ -1,21 +1,32 @@
 """ACE potentials, and their ASE calculator."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import numpy as np
-from ase.calculators.calculator import Calculator, all_changes
+from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
 from numpy.typing import NDArray
 
 from pyacemaker.potentials.base import Potential
+from pyacemaker.processes import map_ordered
 from pyacemaker.structures import AtomStructure, Labels
 from pyacemaker.structures.dataset import locating
 
 if TYPE_CHECKING:
     from pyacemaker.ace.evaluator import CompiledModel, Evaluation
     from pyacemaker.ace.model import ACEModel
+
+CHUNK_ATOMS = 500
+"""Atoms in the structures that a worker process takes at a time, at least."""
+
+WORTHWHILE = 100_000
+"""Atoms times thousands of basis functions (at least one) from which a second process saves more than the
+seconds in which it starts."""
+
+SMALLEST_VOLUME = 1e-6
+"""Å³: cell vectors that span less lie in a plane."""
 
 
 class ACEPotential(Potential):
@@ -53,25 +64,39 @@ class ACEPotential(Potential):
 
         return CompiledModel(self.model)
 
-    def evaluate(self, structures: Sequence[AtomStructure]) -> list[Labels]:
-        """Energy, forces, energies of the atoms and, for cells periodic in all directions, stress.
+    def evaluate(self, structures: Sequence[AtomStructure], processes: int = 1) -> list[Labels]:
+        """Energy, forces, energies of the atoms and, where the cell has a volume, stress.
 
-        Raises `UnsupportedElementError` for an element that the potential lacks, and `DataError` for atoms
-        that coincide; both name the structure.
+        processes: how many work at it; the labels are the same, to the bit, for any number. Raises
+        `UnsupportedElementError` for an element that the potential lacks, and `DataError` for atoms that
+        coincide; both name the structure.
         """
-        found = []
-        for index, structure in enumerate(structures):
-            with locating(index, structure):
-                found.append(self._labels(structure))
+        if processes <= 1:
+            return [self._labels(index, structure) for index, structure in enumerate(structures)]
+        found: list[Labels] = []
+        chunks = map_ordered(
+            _evaluate_chunk, _chunks(structures), processes, prepare=_prepare_worker, prepare_args=(self,)
+        )
+        for chunk in chunks:
+            found += [Labels(*fields) for fields in chunk]
         return found
+
+    def worthwhile_processes(self, structures: Sequence[AtomStructure], available: int) -> int:
+        """How many of the `available` processes are worth starting to evaluate these structures."""
+        functions = max(len(functions) for functions in self.model.functions.values())
+        work = sum(len(structure) for structure in structures) * max(1.0, functions / 1000.0)
+        return max(1, min(available, int(work / WORTHWHILE) + 1))
 
     def calculator(self) -> "ACECalculator":
         """An ASE calculator with the same answers."""
         return ACECalculator(self)
 
-    def _labels(self, structure: AtomStructure) -> Labels:
-        found = self.compiled.evaluate(structure.numbers, structure.positions, structure.cell, structure.pbc)
-        stress = _stress(found, structure.cell) if structure.pbc.all() else None
+    def _labels(self, index: int, structure: AtomStructure) -> Labels:
+        with locating(index, structure):
+            found = self.compiled.evaluate(
+                structure.numbers, structure.positions, structure.cell, structure.pbc
+            )
+        stress = None if structure.volume is None else _stress(found, structure.volume)
         return Labels(found.energy, found.forces, stress, found.energies)
 
 
@@ -79,7 +104,8 @@ class ACECalculator(Calculator):  # type: ignore[misc]
     """ASE calculator of an ACE potential: energy, free_energy, energies, forces, stress.
 
     potential: the path of a `.yace` file, or an `ACEPotential`. Stress (eV/Å³, Voigt, positive = tensile)
-    exists for cells that are periodic in all three directions.
+    exists wherever the three cell vectors span a volume; asked for without one, it raises ASE's
+    `PropertyNotImplementedError`.
     """
 
     implemented_properties: ClassVar[list[str]] = ["energy", "free_energy", "energies", "forces", "stress"]
@@ -99,20 +125,61 @@ class ACECalculator(Calculator):  # type: ignore[misc]
         """Evaluate the structure; called by ASE."""
         super().calculate(atoms, properties, system_changes)
         now = self.atoms
-        found = self.potential.compiled.evaluate(now.numbers, now.positions, now.cell.array, now.pbc)
+        cell = now.cell.array
+        volume = float(abs(np.linalg.det(cell)))
+        if "stress" in properties and volume <= SMALLEST_VOLUME:
+            raise PropertyNotImplementedError(
+                "the stress needs a volume, and the cell vectors of these atoms span none; give them a cell"
+            )
+        found = self.potential.compiled.evaluate(now.numbers, now.positions, cell, now.pbc)
         self.results = {
             "energy": found.energy,
             "free_energy": found.energy,
             "energies": found.energies,
             "forces": found.forces,
         }
-        if now.pbc.all():
-            self.results["stress"] = _stress(found, now.cell.array)
+        if volume > SMALLEST_VOLUME:
+            self.results["stress"] = _stress(found, volume)
 
 
-def _stress(found: "Evaluation", cell: NDArray[np.float64]) -> NDArray[np.float64]:
+class _Chunk(NamedTuple):
+    """Some structures of a sequence. first: the number of the first one."""
+
+    first: int
+    structures: list[AtomStructure]
+
+
+_Fields = tuple[float, NDArray[np.float64], NDArray[np.float64] | None, NDArray[np.float64] | None]
+
+_workers_potential: list[ACEPotential] = []
+"""In a worker process: the potential that it evaluates."""
+
+
+def _prepare_worker(potential: ACEPotential) -> None:
+    _workers_potential[:] = [potential]
+
+
+def _evaluate_chunk(chunk: _Chunk) -> list[_Fields]:
+    potential = _workers_potential[0]
+    labels = [potential._labels(chunk.first + k, structure) for k, structure in enumerate(chunk.structures)]
+    return [(label.energy, label.forces, label.stress, label.energies) for label in labels]
+
+
+def _chunks(structures: Sequence[AtomStructure]) -> Iterator[_Chunk]:
+    """All structures in order, in chunks of `CHUNK_ATOMS` atoms or a little more."""
+    first, chosen, atoms = 0, [], 0
+    for index, structure in enumerate(structures):
+        chosen.append(structure)
+        atoms += len(structure)
+        if atoms >= CHUNK_ATOMS:
+            yield _Chunk(first, chosen)
+            first, chosen, atoms = index + 1, [], 0
+    if chosen:
+        yield _Chunk(first, chosen)
+
+
+def _stress(found: "Evaluation", volume: float) -> NDArray[np.float64]:
     """(6,) Voigt stress xx yy zz yz xz xy."""
-    tensor = found.virial / abs(np.linalg.det(cell))
-    tensor = 0.5 * (tensor + tensor.T)
+    tensor = 0.5 * (found.virial + found.virial.T) / volume
     voigt: NDArray[np.float64] = tensor[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
     return voigt

@@ -10,9 +10,6 @@ from pyacemaker.errors import DataError
 COINCIDENCE = 1e-8
 """Å: atoms closer than this are at the same place."""
 
-SHORTEST_SEARCH = 4.0
-"""Å: shorter cutoffs are searched with this one and cut afterwards: the grid of tiny bins would cost more."""
-
 
 @dataclass(frozen=True, eq=False)
 class Edges:
@@ -35,43 +32,57 @@ class Edges:
         return np.searchsorted(self.i, np.arange(atoms + 1)).astype(np.int64)
 
 
-def neighbour_list(positions: ArrayLike, cell: ArrayLike, pbc: ArrayLike, cutoff: float) -> Edges:
+class EdgeMemory:
+    """Memory that one search after the other uses: what an earlier one returned is then void.
+
+    Fresh memory costs a large structure more time than the search itself.
+    """
+
+    def __init__(self) -> None:
+        self.arrays = (np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, 3)), np.empty(0))
+
+
+def neighbour_list(
+    positions: ArrayLike, cell: ArrayLike, pbc: ArrayLike, cutoff: float, memory: EdgeMemory | None = None
+) -> Edges:
     """The edges of a structure of n atoms, in an order that depends on the input alone.
 
     positions: (n, 3), Å. cell: (3, 3), Å, rows are lattice vectors; those of non-periodic directions may be
-    zero. pbc: three booleans, or one for all. cutoff: Å; a cell may be smaller than it.
+    zero. pbc: three booleans, or one for all. cutoff: Å; a cell may be smaller than it. memory: where the
+    edges may be written, for callers that are done with them before they ask for others.
     Raises `DataError` where two atoms coincide, where a periodic direction has no cell vector, or where a
     coordinate is not finite.
     """
     points = np.ascontiguousarray(positions, dtype=float).reshape(-1, 3)
-    periodic = np.broadcast_to(np.asarray(pbc, dtype=bool), 3)
+    periodic = np.empty(3, dtype=bool)
+    periodic[:] = pbc
     box = _complete_cell(np.array(cell, dtype=float), periodic)
     if not (np.isfinite(points).all() and np.isfinite(box).all()):
         raise DataError("positions or cell hold NaN or infinite numbers; expected finite coordinates in Å")
-    if len(points) < 2 and not periodic.any():
+    if len(points) < (1 if periodic.any() else 2):
         return Edges(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, 3)), np.zeros(0))
-    edges = _compute(points, box, periodic, max(cutoff, SHORTEST_SEARCH))
+    edges = _search(points, box, periodic, float(cutoff), memory or EdgeMemory())
     _refuse_coincidence(edges)
-    return edges if cutoff >= SHORTEST_SEARCH else _shorten(edges, cutoff)
+    return edges
 
 
-def _shorten(edges: Edges, cutoff: float) -> Edges:
-    near = edges.distances < cutoff
-    return Edges(edges.i[near], edges.j[near], edges.vectors[near], edges.distances[near])
-
-
-def _compute(
-    points: NDArray[np.float64], box: NDArray[np.float64], periodic: NDArray[np.bool_], cutoff: float
+def _search(
+    points: NDArray[np.float64],
+    box: NDArray[np.float64],
+    periodic: NDArray[np.bool_],
+    cutoff: float,
+    memory: EdgeMemory,
 ) -> Edges:
-    from vesin import NeighborList
+    from pyacemaker.structures.cell_list import search
 
-    search = NeighborList(cutoff=cutoff, full_list=True, sorted=True, n_threads=1)
-    i, j, vectors, distances = search.compute(points, box, periodic, quantities="ijDd")
-    return Edges(i.astype(np.int64), j.astype(np.int64), vectors, distances)
+    count, memory.arrays = search(points, box, np.linalg.inv(box), periodic, cutoff, memory.arrays)
+    return Edges(*(array[:count] for array in memory.arrays))
 
 
 def _complete_cell(cell: NDArray[np.float64], periodic: NDArray[np.bool_]) -> NDArray[np.float64]:
     """The cell with missing vectors of non-periodic directions replaced by unit normals."""
+    if not periodic.any():
+        return np.eye(3)
     present = np.linalg.norm(cell, axis=1) > 0.0
     if np.any(periodic & ~present):
         raise DataError(
@@ -85,7 +96,7 @@ def _complete_cell(cell: NDArray[np.float64], periodic: NDArray[np.bool_]) -> ND
             else np.eye(3)
         )
         cell[~present] = normals
-    if periodic.any() and abs(np.linalg.det(cell)) < 1e-12 * np.prod(np.linalg.norm(cell, axis=1)):
+    if abs(np.linalg.det(cell)) < 1e-12 * np.prod(np.linalg.norm(cell, axis=1)):
         raise DataError("the cell vectors lie in one plane; expected a cell with a volume")
     return cell
 
