@@ -69,6 +69,15 @@ class ElementActiveSet:
         """How many independent combinations of functions the data spans."""
         return len(self.members)
 
+    def facts(self) -> dict[str, int | float]:
+        """Functions, rank, environments and their largest γ, for JSON."""
+        return {
+            "functions": self.functions,
+            "rank": self.rank,
+            "environments": self.environments,
+            "largest_gamma": self.largest,
+        }
+
 
 def grades(invariants: FloatArray, inverse: FloatArray) -> FloatArray:
     """(n,) γ of each row of `invariants` (n, K); zero where an element has no functions."""

@@ -8,6 +8,7 @@ use_single_threads()  # before numpy and torch read the variables
 
 import typer  # noqa: E402
 
+from pyacemaker.cli.activeset import activeset  # noqa: E402
 from pyacemaker.cli.evaluate import evaluate  # noqa: E402
 from pyacemaker.cli.fit import fit  # noqa: E402
 from pyacemaker.cli.label import label  # noqa: E402
@@ -27,7 +28,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (run, status, validate, template, fit, evaluate, select, label):
+for command in (run, status, validate, template, fit, evaluate, activeset, select, label):
     app.command()(command)
 
 

@@ -5,9 +5,11 @@ import logging
 from typing import Any
 
 from pyacemaker.config import PyAceConfig
+from pyacemaker.errors import InsufficientDataError
 from pyacemaker.files import write_json
 from pyacemaker.potentials.ace import ACEPotential
 from pyacemaker.potentials.base import Potential
+from pyacemaker.potentials.extrapolation import build_active_set
 from pyacemaker.structures import Dataset
 from pyacemaker.structures.formats import read_structures, write_structures
 from pyacemaker.trainers.ace import AceTrainer
@@ -19,7 +21,8 @@ log = logging.getLogger(__name__)
 
 
 def learn_delta(context: StepContext) -> None:
-    """Write `delta.yace`, `final.yace`, `metrics.json`, and `test_predictions.extxyz`."""
+    """Write `delta.yace`, `final.yace`, `metrics.json`, `test_predictions.extxyz` and, where possible,
+    `final.asi`; `active_set.json` says what is in that or why it is missing."""
     teacher = context.config.foundation.tuned(context.inputs["03_finetune"] / "teacher.model")
     train = read_structures(context.inputs["02_label"] / "train.extxyz")
     correction = _fit_correction(context, teacher, train)
@@ -47,11 +50,29 @@ def _fit_final(context: StepContext, correction: ACEPotential, train: Dataset) -
     corrected = pool.with_labels([label + delta for label, delta in pairs], "teacher+delta")
     weight = context.config.delta.dft_emphasis * len(corrected) / len(train)
     weighted = Dataset(structure.replace(weight=weight) for structure in train)
+    data = corrected + weighted
     trained = _base_settings(context).train(
-        corrected + weighted, read_reference_energies(context), context.directory / "final.yace"
+        data, read_reference_energies(context), context.directory / "final.yace"
     )
+    _write_active_set(context, data)
     context.progress("delta learning", 2, 3)
     return trained.report()
+
+
+def _write_active_set(context: StepContext, data: Dataset) -> None:
+    """The active set of the final potential, from the structures that it was fitted to."""
+    potential = ACEPotential.from_yace(context.directory / "final.yace")
+    facts: dict[str, Any]
+    try:
+        active_set, parts = build_active_set(potential, data)
+    except InsufficientDataError as error:
+        log.warning("no active set for the final potential: %s", error)
+        (context.directory / "final.asi").unlink(missing_ok=True)
+        facts = {"missing_because": str(error)}
+    else:
+        active_set.save(context.directory / "final.asi")
+        facts = {part.element: part.facts() for part in parts}
+    write_json(context.directory / "active_set.json", facts)
 
 
 def _base_settings(context: StepContext) -> AceTrainer:
@@ -94,7 +115,14 @@ DELTA = Step(
     title="learn the difference to DFT and judge on the frozen test set",
     needs=("02_label", "03_finetune", "05_pseudo_label", "06_base"),
     settings=_settings,
-    outputs=("delta.yace", "final.yace", "metrics.json", "training.json", "test_predictions.extxyz"),
+    outputs=(
+        "delta.yace",
+        "final.yace",
+        "active_set.json",
+        "metrics.json",
+        "training.json",
+        "test_predictions.extxyz",
+    ),
     run=learn_delta,
     versions=("pyacemaker", "numpy", "scipy", "numba", "mace-torch", "torch"),
 )
