@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pyacemaker.cli.options import JsonFile, Quiet, check_output, write_json
+from pyacemaker.cli.options import JsonFile, Quiet, check_output, print_grades, write_json
 
 if TYPE_CHECKING:
     from pyacemaker.ace.active_set import ElementActiveSet
-    from pyacemaker.potentials.extrapolation import ActiveSet
-    from pyacemaker.structures import Dataset
 
 
 def activeset(
@@ -53,7 +51,7 @@ def activeset(
             active_set, parts = build_active_set(
                 model,
                 data,
-                processes=processes or available_cores(),
+                processes=processes or model.worthwhile_processes(data, available_cores()),
                 progress=lambda done, total: display("environments", done, total),
             )
         active_set.save(output)
@@ -63,7 +61,7 @@ def activeset(
     typer.echo(f"{content['seconds']:.1f} s")
     if others is not None and max_gamma_of is not None:
         with within(max_gamma_of):
-            content["grades"] = _grades(active_set, others, max_gamma_of)
+            content["grades"] = print_grades(active_set.grades(others), max_gamma_of)
     write_json(json_file, content)
 
 
@@ -93,15 +91,3 @@ def _summary(parts: "Sequence[ElementActiveSet]") -> dict[str, Any]:
             f"largest gamma {part.largest:.3f}"
         )
     return {part.element: part.facts() for part in parts}
-
-
-def _grades(active_set: "ActiveSet", dataset: "Dataset", path: Path) -> dict[str, Any]:
-    """Print how far the structures of a file extrapolate; the largest γ of each for JSON."""
-    largest = [float(gamma.max(initial=0.0)) for gamma in active_set.grades(dataset)]
-    worst = max(range(len(largest)), key=largest.__getitem__)
-    above = sum(gamma > 1.0 for gamma in largest)
-    typer.echo(
-        f"{path}: largest gamma {largest[worst]:.3f} (structure {worst}, counted from 0), "
-        f"{above} of {len(largest)} structures above 1"
-    )
-    return {"largest_gamma": max(largest), "structures": largest}

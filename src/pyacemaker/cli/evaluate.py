@@ -5,11 +5,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pyacemaker.cli.options import EnergyKey, ForcesKey, JsonFile, check_output, print_accuracy, write_json
+from pyacemaker.cli.options import (
+    EnergyKey,
+    ForcesKey,
+    JsonFile,
+    check_output,
+    print_accuracy,
+    print_grades,
+    write_json,
+)
 
 if TYPE_CHECKING:
     from pyacemaker.potentials.base import Potential
-    from pyacemaker.structures import Dataset, Labels
+    from pyacemaker.structures import Dataset, FloatArray, Labels
 
 
 def evaluate(
@@ -17,6 +25,10 @@ def evaluate(
     structures: Annotated[Path, typer.Argument(help="Structures (extxyz or what ASE reads).")],
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write the predictions to this extxyz file.")
+    ] = None,
+    active_set: Annotated[
+        Path | None,
+        typer.Option(help="The .asi file of the potential: extrapolation grades, in a column gamma."),
     ] = None,
     json_file: JsonFile = None,
     energy_key: EnergyKey = None,
@@ -30,7 +42,7 @@ def evaluate(
     from pyacemaker.structures.formats import read_structures, write_predictions
 
     for path, option in ((output, "--output"), (json_file, "--json")):
-        check_output(path, option, structures, potential)
+        check_output(path, option, structures, potential, active_set)
     with shown():
         model = load_potential(potential)
         dataset = read_structures(
@@ -38,8 +50,9 @@ def evaluate(
         )
         with within(structures):
             predicted = _evaluate(model, dataset)
+            gamma = _grades(model, dataset, active_set) if active_set is not None else None
     if output is not None:
-        write_predictions(output, dataset, predicted)
+        write_predictions(output, dataset, predicted, gamma)
     labelled = [index for index, structure in enumerate(dataset) if structure.labels is not None]
     typer.echo(f"{len(dataset)} structures, {len(labelled)} with labels")
     content: dict[str, Any] = {"structures": len(dataset), "labels_found": len(labelled)}
@@ -47,7 +60,22 @@ def evaluate(
         errors = Accuracy.on(dataset[labelled], [predicted[i] for i in labelled]).as_dict()
         print_accuracy({potential.name: errors})
         content["errors"] = errors
+    if gamma is not None:
+        content["grades"] = print_grades(gamma, structures)
     write_json(json_file, content)
+
+
+def _grades(model: "Potential", dataset: "Dataset", path: Path) -> "list[FloatArray]":
+    """Extrapolation grades of the atoms of each structure."""
+    from pyacemaker.errors import UserError
+    from pyacemaker.potentials.ace import ACEPotential
+    from pyacemaker.potentials.extrapolation import ActiveSet
+
+    if not isinstance(model, ACEPotential):
+        raise UserError(
+            f"--active-set {path}: only ACE potentials have one; give a .yace file or leave it out"
+        )
+    return ActiveSet.load(path, model).grades(dataset)
 
 
 def _evaluate(model: "Potential", dataset: "Dataset") -> "list[Labels]":

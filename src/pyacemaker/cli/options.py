@@ -1,12 +1,16 @@
 """Options that several commands share, and how they write JSON."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pyacemaker.errors import UserError
+
+if TYPE_CHECKING:
+    from pyacemaker.structures import FloatArray
 
 EnergyKey = Annotated[
     str | None, typer.Option(help="Key of the energies in the file; default: REF_energy, then energy.")
@@ -58,3 +62,14 @@ def print_accuracy(rows: dict[str, dict[str, float]]) -> None:
     for label, row in rows.items():
         table.add_row(label, *(f"{row[name]:.3f}" if name in row else "" for name in names))
     Console().print(table)
+
+
+def print_grades(gamma: "Sequence[FloatArray]", path: Path) -> dict[str, Any]:
+    """A line about how far the structures of `path` extrapolate; the largest γ of each, for JSON."""
+    largest = [float(values.max(initial=0.0)) for values in gamma]
+    worst = max(range(len(largest)), key=largest.__getitem__)
+    typer.echo(
+        f"{path}: largest gamma {largest[worst]:.3f} (structure {worst}, counted from 0), "
+        f"{sum(value > 1.01 for value in largest)} of {len(largest)} structures above 1.01"
+    )
+    return {"largest_gamma": largest[worst], "structures": largest}

@@ -13,7 +13,7 @@ labels unusable.
 import logging
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +35,7 @@ from pyacemaker.structures.frames import (
     to_structure,
     with_labels,
 )
-from pyacemaker.structures.structure import AtomStructure, Labels
+from pyacemaker.structures.structure import AtomStructure, FloatArray, Labels
 
 logger = logging.getLogger(__name__)
 
@@ -135,19 +135,29 @@ def write_structures(path: str | Path, structures: Iterable[AtomStructure]) -> N
 
 
 def write_predictions(
-    path: str | Path, inputs: str | Path | Sequence[AtomStructure | Atoms], labels: Sequence[Labels]
+    path: str | Path,
+    inputs: str | Path | Sequence[AtomStructure | Atoms],
+    labels: Sequence[Labels],
+    gamma: Sequence[FloatArray] | None = None,
 ) -> None:
     """Write what `inputs` holds plus `pred_energy` (eV), `pred_forces` (eV/Å), `pred_stress` (eV/Å³, Voigt).
 
     inputs: the file whose structures were evaluated (all its keys and columns are kept), or the structures.
     labels: one per structure, in order; `ValueError` when the numbers differ, and then nothing is written.
+    gamma: (n,) extrapolation grades of the atoms of each structure, for a column `gamma`.
     """
     if isinstance(inputs, str | Path):
         frames = _read_frames(Path(inputs))
     else:
         frames = (any_frame(structure) for structure in inputs)
     pairs = zip(frames, labels, strict=True)
-    _write(Path(path), (with_labels(frame, prediction, "pred_") for frame, prediction in pairs))
+    written = (with_labels(frame, prediction, "pred_") for frame, prediction in pairs)
+    if gamma is not None:
+        written = (
+            replace(frame, arrays={**frame.arrays, "gamma": values})
+            for frame, values in zip(written, gamma, strict=True)
+        )
+    _write(Path(path), written)
 
 
 def _write(path: Path, frames: Iterable[Frame]) -> None:
