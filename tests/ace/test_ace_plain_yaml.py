@@ -17,6 +17,24 @@ def test_values_stay_texts():
     }
 
 
+def test_lists_of_numbers_are_read_as_yaml_reads_them():
+    text = (
+        "a: [1, -2.5,  3e-5 , +.4]\nb: []\nc: [ 7, ]\nd: [[1, 2], [3]]\n[0, -1]: x\ne: 'see [1, 2] and [3]'\n"
+        "f: [1,\n  2]\ng: see [1, 2]\n"
+    )
+    expected = {
+        "a": ["1", "-2.5", "3e-5", "+.4"],
+        "b": [],
+        "c": ["7"],
+        "d": [["1", "2"], ["3"]],
+        ("0", "-1"): "x",
+        "e": "see [1, 2] and [3]",
+        "f": ["1", "2"],
+        "g": "see [1, 2]",
+    }
+    assert parse(text) == expected
+
+
 def test_nothing_is_an_empty_text():
     assert parse("") == parse("# only a comment\n") == parse("---\n") == ""
 
@@ -35,6 +53,7 @@ def test_nothing_is_an_empty_text():
         ("[" * 100, "deeper than 50 levels at line 1"),
         ("[" * 200000, "deeper"),
         ("- " * 200000, "deeper"),
+        ("a: \ue000", "private"),
         ("a: \x00", "."),
         ("\t- a: b: c", "."),
     ],

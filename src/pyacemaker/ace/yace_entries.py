@@ -76,10 +76,10 @@ class Entry:
 
     def integer(self, key: str) -> int:
         """An integer that is not negative."""
-        found = self._numeric(key, self._value(key), np.int64, 0, "an integer")
-        if found < 0:
-            raise self._error(key, found, "an integer that is not negative")
-        return int(found)
+        value = self._value(key)
+        if isinstance(value, str) and value.isdecimal() and len(value) < 10:
+            return int(value)
+        raise self._error(key, value, "an integer that is not negative")
 
     def number(self, key: str, default: float = _MISSING) -> float:
         """A finite number."""
