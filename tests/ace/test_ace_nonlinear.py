@@ -1,6 +1,10 @@
 """Values and Jacobian of non-linear models against the evaluator and its finite differences."""
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -156,3 +160,25 @@ def test_what_does_not_fit_together_is_refused():
     bonds[0, 1] = replace(bonds[0, 1], coefficients=2.0 * bonds[0, 1].coefficients)
     with pytest.raises(ValueError, match=r"bonds \(0, 1\) and \(1, 0\) differ"):
         replace(model, basis=replace(model.basis, bonds=bonds))
+
+
+def test_kernels_without_the_compiler_say_the_same(tmp_path):
+    """The kernels as plain Python, where every branch is visible, on the smallest cell with a core."""
+    program = (
+        "import sys, numpy as np; sys.path.insert(0, sys.argv[1]); import test_ace_nonlinear as t\n"
+        "model = t.make_model(('Cu',), 2, 'zbl')\n"
+        "cell = t.only(t.make_slab(np.random.default_rng(9)), ('Cu',))\n"
+        "rows = t.NonlinearDesign(model, radial=True).rows([cell])\n"
+        "linear = t.Design(model.basis)\n"
+        "np.savez(sys.argv[2], rows.values, rows.jacobian, linear.rows([cell]).matrix,"
+        " linear.invariants([cell]))\n"
+    )
+    found = []
+    for disabled in ("0", "1"):
+        path = tmp_path / f"{disabled}.npz"
+        command = [sys.executable, "-c", program, str(Path(__file__).parent), str(path)]
+        subprocess.run(command, check=True, env={**os.environ, "NUMBA_DISABLE_JIT": disabled})
+        found.append(np.load(path))
+    for name in found[0].files:
+        scale = np.abs(found[0][name]).max()
+        np.testing.assert_allclose(found[1][name], found[0][name], atol=1e-12 * scale)

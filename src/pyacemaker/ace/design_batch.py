@@ -9,7 +9,7 @@ from pyacemaker.ace.cores import CoreTerms
 from pyacemaker.ace.design_kernel import Sites
 from pyacemaker.ace.model import Bond
 from pyacemaker.ace.neighbours import Edges, neighbour_list
-from pyacemaker.ace.radial import cut_radial_functions
+from pyacemaker.ace.radial import cut_radial_functions, radial_functions
 from pyacemaker.errors import UnsupportedElementError
 from pyacemaker.structures import AtomStructure, FloatArray, IntArray
 
@@ -96,12 +96,19 @@ class Batch:
         for nu, contraction in enumerate(contractions):
             mine = np.flatnonzero(kinds == mu * count + nu)
             if len(mine) == len(edges):
-                g, dg = cut_radial_functions(bonds[mu, nu], edges.distances)
+                g, dg = _base_functions(bonds[mu, nu], edges.distances)
                 return contraction @ g.T, contraction @ dg.T
-            g, dg = cut_radial_functions(bonds[mu, nu], edges.distances[mine])
+            g, dg = _base_functions(bonds[mu, nu], edges.distances[mine])
             values[: len(contraction), mine] = contraction @ g.T
             slopes[: len(contraction), mine] = contraction @ dg.T
         return values, slopes
+
+
+def _base_functions(bond: Bond, r: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """g_k and dg_k/dr (P, nradbase), inner cutoff included where there is one."""
+    if bond.inner_cutoff == "distance" and bond.rcut_in > 0.0:
+        return cut_radial_functions(bond, r)
+    return radial_functions(bond, r)
 
 
 def layout(structures: Sequence[AtomStructure]) -> Layout:

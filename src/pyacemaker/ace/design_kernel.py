@@ -40,10 +40,11 @@ class Sites(NamedTuple):
 class Room(NamedTuple):
     """What every atom reuses, for up to J neighbours.
 
-    apart, unit: (3, J). y: (2, lm, J) real and imaginary part of Y_lm. yu, dy: (2, 3, lm, J) Y times the unit
-    vector, and ∂Y/∂r. q, dq: (lm, J). phase: (2, lmax + 1, J). g: (3, J). slot: (J,) target of each edge.
-    a: (C,). d: (C, T) rows of D. column: (T,) where they go. values: (functions,). weights: all blocks' W,
-    (functions, components) each.
+    apart: (J, 4) vectors to the neighbours, and 1. unit: (3, J). y: (2, lm, J) real and imaginary part of
+    Y_lm. yu, dy: (2, 3, lm, J) Y times the unit vector, and ∂Y/∂r. q, dq: (lm, J). phase: (2, lmax + 1, J).
+    g: (3 C J,) room for derivatives along edges. slot: (J,) column of each edge's target. a: (C,). d: (C T,)
+    room for D. runs: (J + 3, 2) stretches of consecutive rows: the first row, and the column where it starts.
+    values: (functions,). weights: all blocks' W, (functions, components) each.
     """
 
     apart: Floats
@@ -58,9 +59,18 @@ class Room(NamedTuple):
     slot: Integers
     a: Floats
     d: Floats
-    column: Integers
+    runs: Integers
     values: Floats
     weights: Floats
+
+
+class Reach(NamedTuple):
+    """The rows that one atom adds to. width: T. runs: how many. home: column of the atom's own force."""
+
+    width: int
+    runs: int
+    home: int
+    virial: bool
 
 
 @njit(cache=True)
@@ -69,9 +79,10 @@ def make_room(tables, atoms):  # type: ignore[no-untyped-def]
     most = 1
     for a in range(len(atoms)):
         most = max(most, atoms[a, -1] - atoms[a, 0])
-    columns, width = (tables.lmax + 1) * (tables.lmax + 2) // 2, 3 * (most + 1) + 6
+    columns = (tables.lmax + 1) * (tables.lmax + 2) // 2
+    width, components = 3 * (most + 1) + 6, len(tables.components)
     return Room(
-        np.empty((3, most)),
+        np.empty((most, 4)),
         np.empty((3, most)),
         np.empty((2, columns, most)),
         np.empty((2, 3, columns, most)),
@@ -79,68 +90,80 @@ def make_room(tables, atoms):  # type: ignore[no-untyped-def]
         np.empty((columns, most)),
         np.empty((columns, most)),
         np.empty((2, tables.lmax + 1, most)),
-        np.empty((3, most)),
+        np.empty(3 * max(1, components) * most),
         np.empty(most, np.int64),
-        np.empty(len(tables.components)),
-        np.empty((len(tables.components), width)),
-        np.empty(width, np.int64),
+        np.empty(components),
+        np.empty(components * width),
+        np.empty((most + 3, 2), np.int64),
         np.empty(tables.functions),
         np.empty(tables.blocks[-1, WEIGHTS]),
     )
 
 
 @njit(cache=True)
-def neighbourhood(tables, sites, atom, room, gradients):  # type: ignore[no-untyped-def]
-    """Fill `a`, and with `gradients` D and `column`.
-
-    Returns the number of D's columns and the number of the centre among the atoms that it reaches.
-    """
+def neighbourhood(tables, sites, atom, room):  # type: ignore[no-untyped-def]
+    """Fill `a` and D; returns D (C, T) and the rows that its columns belong to."""
     begin, end = sites.atoms[atom, 0], sites.atoms[atom, -1]
-    count = end - begin
-    for j in range(count):
-        inverse = 1.0 / sites.distances[begin + j]
-        for c in range(3):
-            room.apart[c, j] = sites.vectors[begin + j, c]
-            room.unit[c, j] = sites.vectors[begin + j, c] * inverse
-    _harmonics(tables, count, room)
-    if not gradients:
-        _sums(tables, sites, atom, room)
-        return 0, 0
+    count, components = end - begin, len(tables.components)
+    sums(tables, sites, atom, room)
     _harmonic_slopes(tables, count, sites.distances[begin:end], room)
-    _sums(tables, sites, atom, room)
-    width, home = _targets(sites, atom, room)
-    for c in range(len(tables.components)):
+    reach = _targets(sites, atom, room)
+    g = room.g[: 3 * components * count].reshape(components, 3, count)
+    for c in range(components):
         mu, channel, column, part = tables.components[c]
         first, last = sites.atoms[atom, mu] - begin, sites.atoms[atom, mu + 1] - begin
-        r, dr = (
-            sites.radial[channel, begin + first : begin + last],
-            sites.slope[channel, begin + first : begin + last],
-        )
+        g[c, :, :first] = 0.0
+        g[c, :, last:] = 0.0
+        r = sites.radial[channel, begin + first : begin + last]
+        dr = sites.slope[channel, begin + first : begin + last]
         for axis in range(3):
-            yu, dy, g = (
-                room.yu[part, axis, column, first:last],
-                room.dy[part, axis, column, first:last],
-                room.g[axis, first:last],
-            )
+            yu, dy = room.yu[part, axis, column, first:last], room.dy[part, axis, column, first:last]
+            out = g[c, axis, first:last]
             for j in range(last - first):
-                g[j] = dr[j] * yu[j] + r[j] * dy[j]
-        fold(room, first, last, home, room.d[c, :width], sites.atom_rows[atom, 2] >= 0)
-    return width, home
+                out[j] = dr[j] * yu[j] + r[j] * dy[j]
+    d = room.d[: components * reach.width].reshape(components, reach.width)
+    _gather(room, reach, g, d)
+    return d, reach
 
 
 @njit(cache=True)
-def switch_rows(sites, atom, room, width, home, out):  # type: ignore[no-untyped-def]
-    """∂f/∂ of everything that has a row, into `out` (T,); returns whether f is anything but constant."""
+def switch_rows(sites, atom, room, reach, out):  # type: ignore[no-untyped-def]
+    """The derivatives of f, as a row of D, into `out` (T,); returns whether any differs from 0."""
     begin, end = sites.atoms[atom, 0], sites.atoms[atom, -1]
     slope = sites.switch_slope[begin:end]
     if not np.any(slope != 0.0):
-        out[:width] = 0.0
+        out[:] = 0.0
         return False
+    g = room.g[: 3 * len(slope)].reshape(1, 3, len(slope))
     for axis in range(3):
-        for j in range(end - begin):
-            room.g[axis, j] = slope[j] * room.unit[axis, j]
-    fold(room, 0, end - begin, home, out[:width], sites.atom_rows[atom, 2] >= 0)
+        for j in range(len(slope)):
+            g[0, axis, j] = slope[j] * room.unit[axis, j]
+    _gather(room, reach, g, out.reshape(1, -1))
     return True
+
+
+@njit(cache=True)
+def sums(tables, sites, atom, room):  # type: ignore[no-untyped-def]
+    """a_c = Σ_j R(r_j) Y(r̂_j)."""
+    begin, end = sites.atoms[atom, 0], sites.atoms[atom, -1]
+    for j in range(end - begin):
+        inverse = 1.0 / sites.distances[begin + j]
+        room.apart[j, 3] = 1.0
+        for c in range(3):
+            room.apart[j, c] = sites.vectors[begin + j, c]
+            room.unit[c, j] = sites.vectors[begin + j, c] * inverse
+    _harmonics(tables, end - begin, room)
+    for c in range(len(tables.components)):
+        mu, channel, column, part = tables.components[c]
+        first, last = sites.atoms[atom, mu] - begin, sites.atoms[atom, mu + 1] - begin
+        r, y = sites.radial[channel, begin + first : begin + last], room.y[part, column, first:last]
+        even, odd, whole = 0.0, 0.0, (last - first) // 2 * 2
+        for j in range(0, whole, 2):
+            even += r[j] * y[j]
+            odd += r[j + 1] * y[j + 1]
+        if whole < last - first:
+            even += r[whole] * y[whole]
+        room.a[c] = even + odd
 
 
 @njit(cache=True)
@@ -207,82 +230,62 @@ def _harmonic_slopes(tables, count, distances, room):  # type: ignore[no-untyped
 
 
 @njit(cache=True)
-def _sums(tables, sites, atom, room):  # type: ignore[no-untyped-def]
-    """a_c = Σ_j R(r_j) Y(r̂_j)."""
-    begin = sites.atoms[atom, 0]
-    for c in range(len(tables.components)):
-        mu, channel, column, part = tables.components[c]
-        first, last = sites.atoms[atom, mu] - begin, sites.atoms[atom, mu + 1] - begin
-        r, y = sites.radial[channel, begin + first : begin + last], room.y[part, column, first:last]
-        total = 0.0
-        for j in range(last - first):
-            total += r[j] * y[j]
-        room.a[c] = total
-
-
-@njit(cache=True)
 def _targets(sites, atom, room):  # type: ignore[no-untyped-def]
-    """Number the atoms that the edges reach, the centre among them, in the order of their rows.
+    """Lay out the rows of the atoms that the edges reach, the centre among them, in ascending order.
 
-    Fills `slot` and `column`; returns the number of columns (three for each atom, six for the virial) and the
-    number of the centre.
+    Fills `slot` and `runs`.
     """
     begin, end = sites.atoms[atom, 0], sites.atoms[atom, -1]
     centre, virial = sites.atom_rows[atom, 1], sites.atom_rows[atom, 2]
     rows = np.empty(end - begin + 1, np.int64)
-    rows[: end - begin] = sites.force_rows[begin:end]
+    rows[:-1] = sites.force_rows[begin:end]
     rows[-1] = centre
     rows.sort()
-    count = 0
-    for k in range(len(rows)):
-        if k == 0 or rows[k] != rows[k - 1]:
-            rows[count] = rows[k]
+    count, width, after = 0, 0, -1  # after: the row that would continue the run
+    for row in rows:
+        if row > after:
+            room.runs[count, 0], room.runs[count, 1] = row, width
             count += 1
-    for k in range(count):
-        for axis in range(3):
-            room.column[3 * k + axis] = rows[k] + axis
+        if row >= after:
+            width, after = width + 3, row + 3
+    starts, columns = room.runs[:count, 0], room.runs[:count, 1]
     for j in range(end - begin):
-        room.slot[j] = np.searchsorted(rows[:count], sites.force_rows[begin + j])
-    home = np.searchsorted(rows[:count], centre)
-    if virial < 0:
-        return 3 * count, home
-    for k in range(6):
-        room.column[3 * count + k] = virial + k
-    return 3 * count + 6, home
+        row = sites.force_rows[begin + j]
+        run = np.searchsorted(starts, row, side="right") - 1
+        room.slot[j] = columns[run] + row - starts[run]
+    run = np.searchsorted(starts, centre, side="right") - 1
+    home = columns[run] + centre - starts[run]
+    if virial >= 0:
+        room.runs[count, 0], room.runs[count, 1] = virial, width
+        count, width = count + 1, width + 6
+    room.runs[count, 1] = width
+    return Reach(width, count, home, virial >= 0)
 
 
 @njit(cache=True)
-def fold(room, first, last, home, out, virial):  # type: ignore[no-untyped-def]
-    """Turn derivatives `g` along edges into those of force rows (negative) and of the virial.
+def _gather(room, reach, g, out):  # type: ignore[no-untyped-def]
+    """Turn derivatives g (n, 3, J) along edges into those of force rows (negative) and of the virial (n, T).
 
     The virial rows are Σ r ⊗ g: xx, yy, zz, yz, xz, xy.
     """
-    gx, gy, gz = room.g[0], room.g[1], room.g[2]
-    out[:] = 0.0
-    sx, sy, sz = 0.0, 0.0, 0.0
-    for j in range(first, last):
-        place = 3 * room.slot[j]
-        out[place] -= gx[j]
-        out[place + 1] -= gy[j]
-        out[place + 2] -= gz[j]
-        sx += gx[j]
-        sy += gy[j]
-        sz += gz[j]
-    out[3 * home] += sx
-    out[3 * home + 1] += sy
-    out[3 * home + 2] += sz
-    if virial:
-        x, y, z = room.apart[0], room.apart[1], room.apart[2]
-        xx, yy, zz, yz, xz, xy = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-        for j in range(first, last):
-            xx += x[j] * gx[j]
-            yy += y[j] * gy[j]
-            zz += z[j] * gz[j]
-            yz += y[j] * gz[j] + z[j] * gy[j]
-            xz += x[j] * gz[j] + z[j] * gx[j]
-            xy += x[j] * gy[j] + y[j] * gx[j]
-        out[-6], out[-5], out[-4] = xx, yy, zz
-        out[-3], out[-2], out[-1] = 0.5 * yz, 0.5 * xz, 0.5 * xy
+    n, _, count = g.shape
+    total = np.dot(g.reshape(3 * n, count), room.apart[:count]).reshape(n, 3, 4)
+    for c in range(n):
+        row, gx, gy, gz = out[c], g[c, 0], g[c, 1], g[c, 2]
+        row[:] = 0.0
+        for j in range(count):
+            place = room.slot[j]
+            row[place] -= gx[j]
+            row[place + 1] -= gy[j]
+            row[place + 2] -= gz[j]
+        for axis in range(3):
+            row[reach.home + axis] += total[c, axis, 3]
+        if reach.virial:
+            for axis in range(3):
+                row[axis - 6] = total[c, axis, axis]
+            row[-3] = 0.5 * (total[c, 1, 2] + total[c, 2, 1])
+            row[-2] = 0.5 * (total[c, 0, 2] + total[c, 2, 0])
+            row[-1] = 0.5 * (total[c, 0, 1] + total[c, 1, 0])
 
 
 @njit(cache=True)
@@ -311,7 +314,7 @@ def products(tables, a, values, weights, gradients):  # type: ignore[no-untyped-
             _block_values(terms, coupling, z, value)
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _block_values(terms, coupling, z, value):  # type: ignore[no-untyped-def]
     value[:] = 0.0
     for q in range(len(terms)):
@@ -323,39 +326,60 @@ def _block_values(terms, coupling, z, value):  # type: ignore[no-untyped-def]
             value[p] += coupling[q, p] * real
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _block_weights(terms, coupling, factors, z, rest, value, weight):  # type: ignore[no-untyped-def]
-    """rest: (2, rank + 1) room for the products of the factors after each."""
-    rank = terms.shape[1]
+    """rest: (2, rank) room for the products of all factors but one."""
     value[:] = 0.0
     weight[:] = 0.0
     for q in range(len(terms)):
-        rest[0, rank], rest[1, rank] = 1.0, 0.0
-        for t in range(rank - 1, -1, -1):
-            real, imag = z[0, terms[q, t]], z[1, terms[q, t]]
-            rest[0, t] = real * rest[0, t + 1] - imag * rest[1, t + 1]
-            rest[1, t] = real * rest[1, t + 1] + imag * rest[0, t + 1]
+        product = _rests(terms[q], z, rest)
         for p in range(len(value)):
-            value[p] += coupling[q, p] * rest[0, 0]
-        before_real, before_imag = 1.0, 0.0
-        for t in range(rank):
+            value[p] += coupling[q, p] * product
+        for t in range(terms.shape[1]):
             k = terms[q, t]
-            real = before_real * rest[0, t + 1] - before_imag * rest[1, t + 1]
-            imag = before_real * rest[1, t + 1] + before_imag * rest[0, t + 1]
             at, across = factors[k, 0], factors[k, 1]
             for p in range(len(value)):
-                weight[p, at] += coupling[q, p] * real
+                weight[p, at] += coupling[q, p] * rest[0, t]
             if across >= 0:
-                imag *= -factors[k, 2]
+                imag = -factors[k, 2] * rest[1, t]
                 for p in range(len(value)):
                     weight[p, across] += coupling[q, p] * imag
-            before_real, before_imag = (
-                before_real * z[0, k] - before_imag * z[1, k],
-                before_real * z[1, k] + before_imag * z[0, k],
-            )
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
+def _rests(term, z, rest):  # type: ignore[no-untyped-def]
+    """Write the products of all factors but one to `rest`; returns the real part of the whole product."""
+    rank = len(term)
+    if rank == 1:
+        rest[0, 0], rest[1, 0] = 1.0, 0.0
+    elif rank == 2:
+        rest[0, 0], rest[1, 0] = z[0, term[1]], z[1, term[1]]
+        rest[0, 1], rest[1, 1] = z[0, term[0]], z[1, term[0]]
+    else:
+        _many_rests(term, z, rest)
+    first = term[0]
+    return z[0, first] * rest[0, 0] - z[1, first] * rest[1, 0]
+
+
+@njit(cache=True, forceinline=True)
+def _many_rests(term, z, rest):  # type: ignore[no-untyped-def]
+    """The same for rank ≥ 3: products of the factors after each, then times those before."""
+    last = len(term) - 1
+    real, imag = z[0, term[last]], z[1, term[last]]
+    for t in range(last - 1, -1, -1):
+        rest[0, t], rest[1, t] = real, imag
+        x, y = z[0, term[t]], z[1, term[t]]
+        real, imag = real * x - imag * y, real * y + imag * x
+    real, imag = z[0, term[0]], z[1, term[0]]
+    for t in range(1, last):
+        x, y = rest[0, t], rest[1, t]
+        rest[0, t], rest[1, t] = real * x - imag * y, real * y + imag * x
+        x, y = z[0, term[t]], z[1, term[t]]
+        real, imag = real * x - imag * y, real * y + imag * x
+    rest[0, last], rest[1, last] = real, imag
+
+
+@njit(cache=True, forceinline=True)
 def combine(weight, local, d, out):  # type: ignore[no-untyped-def]
     """out = Σ_c weight_c D[local_c], four at a time."""
     width, whole = len(out), len(local) - len(local) % 4
@@ -372,12 +396,12 @@ def combine(weight, local, d, out):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def spread(tables, room, width, energy_row, scale, extra, out):  # type: ignore[no-untyped-def]
+def spread(tables, room, reach, d, energy_row, scale, extra, out):  # type: ignore[no-untyped-def]
     """Add scale_p B and scale_p ∂B + B extra_p of every function to the rows of P densities.
 
-    scale: (P,). extra: (P, T). out: (P, functions, rows).
+    scale: (P,). extra: (P, T), or (P, 0) for zeros. out: (P, functions, rows).
     """
-    gradient = np.empty(width)
+    gradient = np.empty(reach.width)
     for b in range(len(tables.blocks) - 1):
         here, after = tables.blocks[b], tables.blocks[b + 1]
         local = tables.local[here[LOCAL] : after[LOCAL]]
@@ -385,31 +409,41 @@ def spread(tables, room, width, energy_row, scale, extra, out):  # type: ignore[
         for f in range(len(weights)):
             function = here[FUNCTIONS] + f
             value = room.values[function]
-            combine(weights[f], local, room.d, gradient)
+            combine(weights[f], local, d, gradient)
             for p in range(len(scale)):
                 row = out[p, function]
                 row[energy_row] += scale[p] * value
-                add_row(room, gradient, scale[p], value, extra[p], row)
+                add_row(room, reach, gradient, scale[p], value, extra[p], row)
 
 
-@njit(cache=True)
-def add_row(room, gradient, scale, value, extra, row):  # type: ignore[no-untyped-def]
-    """row[column] += scale · gradient + value · extra."""
-    for k in range(len(gradient)):
-        row[room.column[k]] += scale * gradient[k] + value * extra[k]
+@njit(cache=True, forceinline=True)
+def add_row(room, reach, gradient, scale, value, extra, row):  # type: ignore[no-untyped-def]
+    """Add scale · gradient + value · extra to a row, run by run. extra: (T,), or (0,) for zeros."""
+    for run in range(reach.runs):
+        start, first, last = room.runs[run, 0], room.runs[run, 1], room.runs[run + 1, 1]
+        out, part = row[start : start + last - first], gradient[first:last]
+        if len(extra):
+            other = extra[first:last]
+            for k in range(last - first):
+                out[k] += scale * part[k] + value * other[k]
+        else:
+            for k in range(last - first):
+                out[k] += scale * part[k]
 
 
 @njit(cache=True)
 def accumulate_atoms(tables, sites, out):  # type: ignore[no-untyped-def]
     """Add the functions of all sites, times f, to their rows. out: (1, functions, rows)."""
     room = make_room(tables, sites.atoms)
-    scale, extra = np.empty(1), np.empty((1, len(room.column)))
+    scale = np.empty(1)
     for atom in range(len(sites.atoms)):
-        width, home = neighbourhood(tables, sites, atom, room, True)
+        d, reach = neighbourhood(tables, sites, atom, room)
         products(tables, room.a, room.values, room.weights, True)
         scale[0] = sites.switch[atom]
-        switch_rows(sites, atom, room, width, home, extra[0])
-        spread(tables, room, width, sites.atom_rows[atom, 0], scale, extra, out)
+        extra = np.empty((1, reach.width))
+        if not switch_rows(sites, atom, room, reach, extra[0]):
+            extra = extra[:, :0]
+        spread(tables, room, reach, d, sites.atom_rows[atom, 0], scale, extra, out)
 
 
 @njit(cache=True)
@@ -417,5 +451,5 @@ def accumulate_values(tables, sites, out):  # type: ignore[no-untyped-def]
     """Write the functions of all sites to `out` (n, functions)."""
     room = make_room(tables, sites.atoms)
     for atom in range(len(sites.atoms)):
-        neighbourhood(tables, sites, atom, room, False)
+        sums(tables, sites, atom, room)
         products(tables, room.a, out[atom], room.weights, False)

@@ -124,7 +124,7 @@ class NonlinearDesign:
         terms = core_terms(self._frame(), batch.species, batch.edges)
         for mu, centre in enumerate(self._centres):
             atoms = np.flatnonzero(batch.species == mu)
-            if len(atoms):
+            if len(atoms) and centre.tables.functions:
                 mine = slice(basis.offsets[mu], basis.offsets[mu + 1])
                 accumulate_nonlinear(
                     centre.tables,

@@ -56,13 +56,11 @@ def accumulate_nonlinear(tables, sites, densities, radials, values, out, radial_
     out: (P, functions, rows). radial_out: (M, rows).
     """
     room = make_room(tables, sites.atoms)
-    count, used, most = len(densities.weights), tables.used, len(room.column)
-    pull, drho, extra = np.empty((count, used)), np.empty((count, most)), np.empty((count, most))
+    count = len(densities.weights)
+    pull, everything = np.empty((count, tables.used)), np.arange(tables.used)
     rho, scale, slope, curvature = np.empty(count), np.empty(count), np.empty(count), np.empty(count)
-    switch, drive = np.empty(most), np.empty(most)
-    everything = np.arange(used)
     for atom in range(len(sites.atoms)):
-        width, home = neighbourhood(tables, sites, atom, room, True)
+        d, reach = neighbourhood(tables, sites, atom, room)
         products(tables, room.a, room.values, room.weights, True)
         _pulls(tables, room, densities, rho, pull)
         energy, f = 0.0, sites.switch[atom]
@@ -73,19 +71,22 @@ def accumulate_nonlinear(tables, sites, densities, radials, values, out, radial_
             scale[p] = f * slope[p]
             second = embed_curvature(densities.kind, rho[p], densities.exponents[p])
             curvature[p] = f * densities.weights[p] * second
-        switch_rows(sites, atom, room, width, home, switch)
-        drive[:] = 0.0
+        switch, extra = np.empty(reach.width), np.empty((count, reach.width))
+        drho, drive = np.empty(reach.width), np.zeros(reach.width)
+        switch_rows(sites, atom, room, reach, switch)
         for p in range(count):
-            combine(pull[p], everything, room.d, drho[p, :width])
-            for k in range(width):
-                extra[p, k] = curvature[p] * drho[p, k] + slope[p] * switch[k]
-                drive[k] += scale[p] * drho[p, k]
+            combine(pull[p], everything, d, drho)
+            for k in range(reach.width):
+                extra[p, k] = curvature[p] * drho[k] + slope[p] * switch[k]
+                drive[k] += scale[p] * drho[k]
         row = sites.atom_rows[atom, 0]
         values[row] += f * energy
-        add_row(room, drive[:width], 1.0, energy, switch, values)
-        spread(tables, room, width, row, scale, extra, out)
+        add_row(room, reach, drive, 1.0, energy, switch, values)
+        spread(tables, room, reach, d, row, scale, extra, out)
         if len(radials.entries):
-            _radial_rows(tables, radials, room, width, row, densities, scale, pull, extra, radial_out)
+            mixed = _radial_drive(tables, radials, room.a, scale, densities)
+            bent = np.dot(mixed, d[: tables.used])
+            _radial_rows(radials, room, reach, d, row, scale @ pull, pull, extra, bent, radial_out)
 
 
 @njit(cache=True)
@@ -107,30 +108,31 @@ def _pulls(tables, room, densities, rho, pull):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _radial_rows(tables, radials, room, width, energy_row, densities, scale, pull, extra, out):  # type: ignore[no-untyped-def]
-    """Add ∂E/∂c_nlk and its derivatives to the rows of the radial coefficients."""
-    used, entries, a = tables.used, radials.entries, room.a
-    total = scale @ densities.coefficients
-    hessian = np.zeros((used, used))
-    _hessian(tables, a, total, hessian)
-    u = scale @ pull
-    mixed = np.zeros((len(entries), used))
-    for e in range(len(entries)):
-        place, bare, size, _ = entries[e]
+def _radial_drive(tables, radials, a, scale, densities):  # type: ignore[no-untyped-def]
+    """Σ_m a^k_lm H_nlm of every coefficient (entries, used), H the second derivatives of Σ_p s_p ρ_p."""
+    hessian = np.zeros((tables.used, tables.used))
+    _hessian(tables, a, scale @ densities.coefficients, hessian)
+    mixed = np.zeros((len(radials.entries), tables.used))
+    for e in range(len(radials.entries)):
+        place, bare, size, _ = radials.entries[e]
         for m in range(size):
             mixed[e] += a[bare + m] * hessian[place + m]
-    bent = np.dot(mixed, np.ascontiguousarray(room.d[:used, :width]))
-    for e in range(len(entries)):
-        place, bare, size, coefficient = entries[e]
+    return mixed
+
+
+@njit(cache=True)
+def _radial_rows(radials, room, reach, d, energy_row, u, pull, extra, bent, out):  # type: ignore[no-untyped-def]
+    """Add ∂E/∂c_nlk and its derivatives to the rows. bent: (entries, T) the part of H. u: U (used,)."""
+    for e in range(len(radials.entries)):
+        place, bare, size, coefficient = radials.entries[e]
         row, gradient = out[coefficient], bent[e]
         for m in range(size):
-            row[energy_row] += u[place + m] * a[bare + m]
-            gradient += u[place + m] * room.d[bare + m, :width]
-        for p in range(len(scale)):
-            share = np.sum(pull[p, place : place + size] * a[bare : bare + size])
-            gradient += share * extra[p, :width]
-        for k in range(width):
-            row[room.column[k]] += gradient[k]
+            row[energy_row] += u[place + m] * room.a[bare + m]
+            gradient += u[place + m] * d[bare + m]
+        for p in range(len(pull)):
+            share = np.sum(pull[p, place : place + size] * room.a[bare : bare + size])
+            gradient += share * extra[p]
+        add_row(room, reach, gradient, 1.0, 0.0, extra[0, :0], row)
 
 
 @njit(cache=True)
@@ -152,7 +154,7 @@ def _hessian(tables, a, total, out):  # type: ignore[no-untyped-def]
             _term_hessian(terms[q], weight, factors, local, a, out)
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _term_hessian(term, weight, factors, local, a, out):  # type: ignore[no-untyped-def]
     """Add the second derivatives of weight · Re Π_t z_t."""
     for t in range(len(term)):
@@ -165,14 +167,14 @@ def _term_hessian(term, weight, factors, local, a, out):  # type: ignore[no-unty
             _pair_hessian(factors[term[t]], factors[term[s]], local, real, imag, out)
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _factor(factor, local, a):  # type: ignore[no-untyped-def]
     """One z: its real and imaginary part."""
     imag = 0.0 if factor[1] < 0 else factor[2] * a[local[factor[1]]]
     return a[local[factor[0]]], imag
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _pair_hessian(first, second, local, real, imag, out):  # type: ignore[no-untyped-def]
     """Add ∂²Re(z z' rest), rest = real + i imag, by the parts of z and z' (in both orders)."""
     x, other_x = local[first[0]], local[second[0]]
