@@ -10,7 +10,7 @@ from pyacemaker.ace.evaluator import CompiledModel
 from pyacemaker.ace.fit import RowWeights
 from pyacemaker.ace.model import Embedding
 from pyacemaker.ace.nonlinear import DensityModel
-from pyacemaker.ace.refine import LinearFit
+from pyacemaker.ace.refine import LinearStart
 from pyacemaker.ace.residuals import LabelledRows, RowLoss
 from pyacemaker.structures import AtomStructure, Labels
 
@@ -71,7 +71,7 @@ def rows_of(structures, elements=("Cu",), weights=WEIGHTS):
 def linear_fit(basis, data, strength=1e-9):
     """The ridge solution, from one linearisation at zero."""
     count = len(basis)
-    start = LinearFit(basis, np.zeros(count), E0, strength, np.ones(count))
+    start = LinearStart(basis, np.zeros(count), E0, strength, np.ones(count))
     problem = RowLoss(start.model(), data)
     state = problem.linearise(np.zeros(count))
     gram = np.tril(state.gram) + np.tril(state.gram, -1).T

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from ace_refinements import (
     E0,
+    WEIGHTS,
     embedded_atoms,
     label,
     linear_fit,
@@ -17,10 +18,11 @@ from ace_refinements import (
 
 from pyacemaker.ace.evaluator import CompiledModel
 from pyacemaker.ace.levenberg import Limits
-from pyacemaker.ace.refine import LinearFit, Plan, refine
-from pyacemaker.ace.residuals import RowLoss
+from pyacemaker.ace.refine import LinearStart, Plan, refine
+from pyacemaker.ace.residuals import LabelledRows, RowLoss
 from pyacemaker.ace.yace import read_yace, write_yace
-from pyacemaker.structures import Labels
+from pyacemaker.structures import AtomStructure, Labels
+from pyacemaker.trainers.refinement import Refinement
 
 QUICK = Limits(iterations=8)
 
@@ -151,12 +153,25 @@ def test_huber_resists_a_corrupted_structure(basis, data, unseen):
     assert loss(found.model, truth) < 0.05 * loss(linear.model(), truth)
 
 
-def test_restraints_are_trained_on_and_never_held_out(linear, data):
-    """With the same rows as data and as restraints, the potential is that of twice their weight."""
-    found = refine(
-        linear, rows_of(data), None, Plan(radial=False, limits=QUICK), restraints=rows_of(data[:3])
-    )
-    assert found.facts["held_out"] == 6
+def test_restraints_hold_the_wall_where_no_data_comes(linear, data):
+    """Dimers below the closest distance of the data keep the linear potential's forces much better."""
+    distances = np.linspace(1.2, 1.6, 5)
+    dimers = [
+        AtomStructure(
+            np.array([29, 29]),
+            np.array([[0.0, 0, 0], [r, 0, 0]]),
+            labels=Labels(0.0, [[-5.0, 0, 0], [5.0, 0, 0]]),
+        )
+        for r in distances
+    ]
+    wall = LabelledRows.of_wall(dimers, linear.model().to_model())
+    assert wall.rows == 10
+    assert loss(linear.model(), wall) == pytest.approx(0.0, abs=1e-12)
+    plan = Plan(radial=False, limits=QUICK)
+    free = refine(linear, rows_of(data), None, plan)
+    held = refine(linear, rows_of(data), None, plan, restraints=wall)
+    assert held.facts["held_out"] == free.facts["held_out"] == 6
+    assert loss(held.model, wall) < 0.1 * loss(free.model, wall)
 
 
 def test_results_do_not_depend_on_the_number_of_processes(linear, data, monkeypatch):
@@ -183,7 +198,7 @@ def test_two_elements_share_the_radial_functions_of_a_pair(unseen):
 
 
 def linear_fit_of_two(basis, data):
-    start = LinearFit(basis, np.zeros(len(basis)), np.full(2, E0[0]), 1e-9, np.ones(len(basis)))
+    start = LinearStart(basis, np.zeros(len(basis)), np.full(2, E0[0]), 1e-9, np.ones(len(basis)))
     state = RowLoss(start.model(), rows_of(data, ("Al", "Cu"))).linearise(np.zeros(len(basis)))
     gram = np.tril(state.gram) + np.tril(state.gram, -1).T
     gram += 1e-9 * np.diag(np.diag(gram)) + 1e-12 * np.eye(len(gram))
@@ -194,3 +209,36 @@ def test_labels_of_the_truth_are_not_linear(linear, data):
     """The premise of these tests: the linear fit leaves a residual that matters."""
     assert loss(linear.model(), rows_of(data)) / rows_of(data).rows > 1e-5
     assert embedded_atoms().embeddings[0].ndensity == 2
+
+
+def test_settings_reach_the_refinement():
+    """Two steps of densities, then two with radial functions, are told and reported; both lower the loss."""
+    data = make_data(40)
+    linear, seen = linear_fit(make_pair_basis(), rows_of(data)), []
+    found = Refinement(iterations=2).refine(
+        linear,
+        data,
+        WEIGHTS,
+        np.ones(40),
+        validation=make_data(8, seed=3),
+        progress=lambda *told: seen.append(told),
+    )
+    assert found.kept
+    assert seen == [("densities", 1, 2), ("densities", 2, 2), ("radial", 1, 2), ("radial", 2, 2)]
+    assert found.facts["stages"]["radial"]["iterations"] == 2
+    assert "held_out" not in found.facts
+
+
+def test_importance_reaches_the_rows():
+    """Structures of importance zero do not matter: their labels may be anything."""
+    data = make_data(40)
+    linear = linear_fit(make_pair_basis(), rows_of(data))
+    importance = np.ones(40)
+    importance[5] = 0.0
+    labels = data[5].labels
+    spoiled = [*data[:5], data[5].replace(labels=labels + labels), *data[6:]]
+    settings, more = Refinement(iterations=1, radial=False), make_data(8, seed=3)
+    one, other = (
+        settings.refine(linear, given, WEIGHTS, importance, validation=more) for given in (data, spoiled)
+    )
+    np.testing.assert_array_equal(one.model.coefficients, other.model.coefficients)

@@ -42,7 +42,7 @@ NO_ROWS = LabelledRows((), (), ())
 
 
 @dataclass(frozen=True, eq=False)
-class LinearFit:
+class LinearStart:
     """A ridge fit: coefficients (K,) on a basis, e0 (N,) eV, the ridge's strength λ, its prior p (K,) and
     mean (K,) (zero where None); see `pyacemaker.ace.ridge`.
     """
@@ -92,7 +92,7 @@ class Refined:
 
 
 def refine(
-    linear: LinearFit,
+    linear: LinearStart,
     training: LabelledRows,
     validation: LabelledRows | None,
     plan: Plan,
@@ -125,13 +125,13 @@ def refine(
     return Refined(linear.model() if model is None else model, model is not None, facts)
 
 
-def _unrefined(linear: LinearFit, why: str) -> Refined:
+def _unrefined(linear: LinearStart, why: str) -> Refined:
     logger.info("refinement: none: %s", why)
     return Refined(linear.model(), False, {"kept": False, "why": why, "seconds": 0.0})
 
 
 def _with_held_out(
-    linear: LinearFit,
+    linear: LinearStart,
     data: LabelledRows,
     restraints: LabelledRows,
     plan: Plan,
@@ -155,7 +155,7 @@ class _Run:
 
     def __init__(
         self,
-        linear: LinearFit,
+        linear: LinearStart,
         training: LabelledRows,
         validation: LabelledRows,
         plan: Plan,
@@ -181,19 +181,26 @@ class _Run:
             self._huber = Huber.from_residuals(residuals, atoms, self._plan.huber)
         before = self._losses(start)
         stages: dict[str, Any] = {}
-        model = start
-        if self._plan.densities == 2:
-            model = self._descend("densities", self._two_densities(start), False, stages)
-        elif not self._plan.radial:
-            model = self._descend("robust", start, False, stages)
-        if self._plan.radial:
-            model = self._descend("radial", model, True, stages)
+        model = self._stages(start, before[1], stages)
         after = self._losses(model)
         kept = after[1] < before[1]
         facts = {"kept": kept, "why": _verdict(kept, before[1], after[1]), "stages": stages}
         for name, values in (("before", before), ("after", after)):
             facts[name] = {"train_loss": values[0], "validation_loss": values[1]}
         return (model if kept else None), facts
+
+    def _stages(self, start: DensityModel, to_beat: float, stages: dict[str, Any]) -> DensityModel:
+        """The densities first; the radial functions then start from them, or from `start` where two
+        densities have not beaten its validation loss.
+        """
+        model = start
+        if self._plan.densities == 2:
+            model = self._descend("densities", self._two_densities(start), False, stages)
+            if self._plan.radial and not stages["densities"]["validation_loss"] < to_beat:
+                model = start
+        elif not self._plan.radial:
+            model = self._descend("robust", start, False, stages)
+        return self._descend("radial", model, True, stages) if self._plan.radial else model
 
     def last_step(self, model: DensityModel, data: LabelledRows) -> DensityModel:
         """One more step with the last damping, now on all the data."""

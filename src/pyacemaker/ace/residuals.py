@@ -24,6 +24,9 @@ from pyacemaker.structures import AtomStructure, FloatArray, IntArray
 SHARDS = 8
 """Parts of the structures whose normal equations are made one by one, by any process."""
 
+WALL_STRENGTH = 3.0
+"""Weight of a row of the repulsive wall that is off by its whole size."""
+
 Model = TypeVar("Model")
 
 _VOIGT = ([0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1])
@@ -60,6 +63,26 @@ class LabelledRows:
             targets.append(target)
             factors.append(weight)
         return cls(tuple(structures), tuple(targets), tuple(factors))
+
+    @classmethod
+    def of_wall(cls, structures: Sequence[AtomStructure], model: ACEModel) -> "LabelledRows":
+        """Rows that hold forces or stresses of compressed structures to what `model` says of them.
+
+        structures: labelled with guesses (`pyacemaker.ace.restraints`). A row whose guess is zero does
+        not count, the others add (`WALL_STRENGTH` × error / size of the guess)² to the loss.
+        """
+        compiled, targets, weights = CompiledModel(model), [], []
+        for structure in structures:
+            labels = structure.labels
+            if labels is None:
+                raise ValueError(f"structure {structure.id} has no labels")
+            stress = np.zeros(6) if labels.stress is None else labels.stress
+            parts = [np.zeros(1), labels.forces.ravel(), stress]
+            guess = np.concatenate(parts[: 2 if structure.volume is None else 3])
+            size = max(float(np.linalg.norm(guess)), 1e-6)
+            targets.append(_predicted(compiled, structure))
+            weights.append(np.where(guess != 0.0, WALL_STRENGTH / size, 0.0))
+        return cls(tuple(structures), tuple(targets), tuple(weights))
 
     def part(self, numbers: IntArray) -> "LabelledRows":
         """The rows of some of the structures."""
@@ -168,6 +191,7 @@ class RowLoss:
         self.model, self.data, self.radial = model, data, radial
         self.huber = huber or Huber()
         self._run = run
+        self._known: tuple[FloatArray, NormalEquations] | None = None
 
     def parameters(self, model: DensityModel) -> FloatArray:
         """(P·K [+ M],) those of a model of the same shape."""
@@ -190,9 +214,11 @@ class RowLoss:
         return float(sum(losses))
 
     def linearise(self, x: FloatArray) -> NormalEquations:
-        """JᵀJ and Jᵀr of the (reweighted) rows."""
-        states: Iterator[NormalEquations] = self._run(_linearised, self._shards(self.data, self.at(x)))
-        return reduce(NormalEquations.absorb, states)
+        """JᵀJ and Jᵀr of the (reweighted) rows. The last answer is remembered."""
+        if self._known is None or not np.array_equal(self._known[0], x):
+            states: Iterator[NormalEquations] = self._run(_linearised, self._shards(self.data, self.at(x)))
+            self._known = x.copy(), reduce(NormalEquations.absorb, states)
+        return self._known[1]
 
     def _shards(self, data: LabelledRows, model: Model) -> Iterator["_Shard[Model]"]:
         """The parts of `data`, the same for any number of processes."""

@@ -10,7 +10,7 @@ from pyacemaker.structures import AtomStructure, FloatArray
 
 if TYPE_CHECKING:
     from pyacemaker.ace.fit import RowWeights
-    from pyacemaker.ace.refine import LinearFit, Refined
+    from pyacemaker.ace.refine import LinearStart, Refined
 
 Progress = Callable[[str, int, int], None]
 """Called with the stage (`densities`, `radial`, `robust`), its iterations done and their limit."""
@@ -41,7 +41,7 @@ class Refinement(Spec):
 
     def refine(
         self,
-        linear: "LinearFit",
+        linear: "LinearStart",
         training: Sequence[AtomStructure],
         weights: "RowWeights",
         importance: FloatArray,
@@ -49,15 +49,15 @@ class Refinement(Spec):
         validation: Sequence[AtomStructure] | None = None,
         validation_importance: FloatArray | None = None,
         restraints: Sequence[AtomStructure] = (),
-        restraint_importance: FloatArray | None = None,
         progress: Progress | None = None,
         processes: int = 1,
     ) -> "Refined":
         """Refine `linear`, a fit to the labels of `training` with the same weights and importance.
 
-        importance: (S,), multiplies each structure's squared errors, 1 where None. validation: labelled
+        importance: (S,), multiplies each structure's squared errors. validation: labelled
         structures that the linear fit has not seen; where None some of the training data are held out.
-        restraints: structures that are always trained on. processes: the result does not depend on it.
+        restraints: those of the linear fit (`pyacemaker.ace.restraints.restraint_structures`); the refined
+        potential is held to what the linear one says of them. processes: the result does not depend on it.
         `Refined.model.to_model()` is the potential; `Refined.facts` holds JSON values.
         """
         import numpy as np
@@ -77,7 +77,7 @@ class Refinement(Spec):
             rows(training, importance),
             None if validation is None else rows(validation, validation_importance),
             plan,
-            restraints=rows(restraints, restraint_importance),
+            restraints=LabelledRows.of_wall(restraints, linear.model().to_model()),
             progress=progress,
             processes=processes,
         )
