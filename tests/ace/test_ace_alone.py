@@ -10,7 +10,8 @@ PIPELINE = ("potentials", "selection", "generators", "oracles", "trainers", "exe
 def test_the_engine_loads_nothing_heavy_and_no_part_of_the_pipeline():
     script = (
         "import pkgutil, sys, importlib, pyacemaker.ace as ace\n"
-        "for found in pkgutil.iter_modules(ace.__path__): importlib.import_module(f'pyacemaker.ace.{found.name}')\n"
+        "for found in pkgutil.iter_modules(ace.__path__):\n"
+        "    importlib.import_module(f'pyacemaker.ace.{found.name}')\n"
         "print(*sys.modules)"
     )
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
