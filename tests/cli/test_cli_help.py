@@ -90,7 +90,17 @@ def test_the_version(cli):
 
 
 def test_the_commands_are_those_of_the_design():
-    assert set(commands()) == {"run", "status", "validate", "template", "fit", "evaluate", "select", "label"}
+    assert set(commands()) == {
+        "run",
+        "status",
+        "validate",
+        "template",
+        "fit",
+        "evaluate",
+        "activeset",
+        "select",
+        "label",
+    }
 
 
 def test_every_command_in_the_readme_exists():

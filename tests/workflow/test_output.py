@@ -7,6 +7,8 @@ import pytest
 from pyacemaker.config import load_config
 from pyacemaker.files import write_atomic
 from pyacemaker.potentials.ace import ACEPotential
+from pyacemaker.potentials.extrapolation import ActiveSet
+from pyacemaker.structures.formats import read_structures
 from pyacemaker.workflow.output import lammps_input, publish
 from pyacemaker.workflow.step import Manifest, hash_outputs
 from pyacemaker.workflow.steps import STEPS
@@ -25,7 +27,14 @@ def fail_the_verdict(directory):
 
 
 def test_publishing_again_gives_the_same_files(finished, run_copy):
-    names = ("metrics.json", "potential.yace", "potential.json", "in.lammps")
+    names = (
+        "metrics.json",
+        "potential.yace",
+        "potential.json",
+        "in.lammps",
+        "potential.asi",
+        "potential.yaml",
+    )
     before = [(run_copy / "output" / name).read_bytes() for name in names]
     publish(load_config(finished.config), run_copy)
     assert [(run_copy / "output" / name).read_bytes() for name in names] == before
@@ -55,3 +64,26 @@ def test_a_failed_verdict_ends_the_command_with_1_and_the_table(finished, run_co
 def test_the_lammps_input_holds_what_lammps_needs(finished, command):
     potential = ACEPotential.from_yace(finished.directory / "output" / "potential.yace")
     assert command in lammps_input(potential).splitlines()
+
+
+def test_the_active_set_bounds_what_the_potential_was_trained_on(finished):
+    output = finished.directory / "output"
+    potential = ACEPotential.from_yace(output / "potential.yace")
+    train = read_structures(finished.directory / "02_label" / "train.extxyz")
+    grades = ActiveSet.load(output / "potential.asi", potential).grades(train)
+    assert max(gamma.max() for gamma in grades) <= 1.01 + 1e-6
+    card = json.loads((output / "potential.json").read_text())
+    assert set(card["active_set"]) == set(potential.elements)
+    assert "pair_coeff      * * potential.yaml potential.asi" in (output / "in.lammps").read_text()
+
+
+def test_without_an_active_set_the_card_says_why(finished, run_copy):
+    delta = run_copy / "07_delta"
+    (delta / "final.asi").unlink()
+    write_atomic(delta / "active_set.json", json.dumps({"missing_because": "too little"}))
+    publish(load_config(finished.config), run_copy)
+    assert not (run_copy / "output" / "potential.asi").exists()
+    assert not (run_copy / "output" / "potential.yaml").exists()
+    card = json.loads((run_copy / "output" / "potential.json").read_text())
+    assert card["active_set"] == {"missing_because": "too little"}
+    assert "extrapolation" not in (run_copy / "output" / "in.lammps").read_text()

@@ -32,7 +32,7 @@ def read_asi(path: str | Path) -> dict[str, FloatArray]:
     try:
         with path.open("rb") as handle, np.load(handle, allow_pickle=False) as archive:
             arrays = {name: np.asarray(archive[name]) for name in archive.files}
-    except (OSError, ValueError, EOFError, AttributeError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, TypeError, KeyError, zipfile.BadZipFile) as error:
         summary = " ".join(str(error).split()) or type(error).__name__
         raise PotentialFormatError(
             f"{path} cannot be read as an active set ({summary}); expected an .asi file, which "

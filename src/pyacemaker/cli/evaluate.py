@@ -17,7 +17,8 @@ from pyacemaker.cli.options import (
 
 if TYPE_CHECKING:
     from pyacemaker.potentials.base import Potential
-    from pyacemaker.structures import Dataset, FloatArray, Labels
+    from pyacemaker.potentials.extrapolation import ActiveSet
+    from pyacemaker.structures import Dataset, Labels
 
 
 def evaluate(
@@ -45,12 +46,13 @@ def evaluate(
         check_output(path, option, structures, potential, active_set)
     with shown():
         model = load_potential(potential)
+        graded = _active_set(model, active_set) if active_set is not None else None
         dataset = read_structures(
             structures, energy_key=energy_key, forces_key=forces_key, warn_without_labels=True
         )
         with within(structures):
             predicted = _evaluate(model, dataset)
-            gamma = _grades(model, dataset, active_set) if active_set is not None else None
+            gamma = graded.grades(dataset) if graded is not None else None
     if output is not None:
         write_predictions(output, dataset, predicted, gamma)
     labelled = [index for index, structure in enumerate(dataset) if structure.labels is not None]
@@ -65,8 +67,7 @@ def evaluate(
     write_json(json_file, content)
 
 
-def _grades(model: "Potential", dataset: "Dataset", path: Path) -> "list[FloatArray]":
-    """Extrapolation grades of the atoms of each structure."""
+def _active_set(model: "Potential", path: Path) -> "ActiveSet":
     from pyacemaker.errors import UserError
     from pyacemaker.potentials.ace import ACEPotential
     from pyacemaker.potentials.extrapolation import ActiveSet
@@ -75,7 +76,7 @@ def _grades(model: "Potential", dataset: "Dataset", path: Path) -> "list[FloatAr
         raise UserError(
             f"--active-set {path}: only ACE potentials have one; give a .yace file or leave it out"
         )
-    return ActiveSet.load(path, model).grades(dataset)
+    return ActiveSet.load(path, model)
 
 
 def _evaluate(model: "Potential", dataset: "Dataset") -> "list[Labels]":
