@@ -118,7 +118,7 @@ def test_periodic_data_with_stress(cual, tmp_path):
         {"baseline": "none"},
         {"radial_basis": "SBessel", "ridge": 1e-6},
         {"ridge": "evidence", "soft_force": None},
-        {"functions": None, "nradmax": (5, 3, 2), "lmax": (0, 2, 1)},
+        {"functions": None, "nradmax": (5, 2), "lmax": (0, 2)},
         {"windows": {"C-H": 0.6, "Si-O": 1.0}, "window_width": 0.1},
     ],
     ids=lambda settings: next(iter(settings)),

@@ -4,8 +4,8 @@ A *block* is all functions of one product type (μ0; μ_t, n_t, l_t): they share
 of a basis are numbered by the species of the centre, then by block (rank first), then by invariant.
 """
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import inf
 
@@ -20,8 +20,13 @@ from pyacemaker.structures import FloatArray, IntArray
 Column = tuple[int, int, int]
 """Species, radial index n (from 1) and l of one factor of a product."""
 
+Keep = Callable[[tuple[Column, ...]], bool]
+"""Whether a product of these factors is wanted."""
+
 RANK_COST = 1.0
 """What one more factor adds to the degree of a product."""
+IDLE_SHELLS = 3
+"""Shells of degree without a wanted block after which none is expected beyond."""
 ANGULAR_COST = 1.0
 """What one more unit of l adds to the degree of a product; one more unit of n adds 1."""
 
@@ -58,12 +63,14 @@ class Basis:
     """A linear ACE basis of N species and K functions in all.
 
     elements: chemical symbols. bonds: radial functions of all N² ordered pairs. blocks: by species of the
-    centre.
+    centre. core_switches: by species, `rho_core_cutoff` and `drho_core_cutoff` of the embedding, eV; the
+    defaults of `Embedding` where None.
     """
 
     elements: tuple[str, ...]
     bonds: Mapping[tuple[int, int], Bond]
     blocks: tuple[tuple[Block, ...], ...]
+    core_switches: tuple[tuple[float, float], ...] | None = None
 
     @cached_property
     def counts(self) -> tuple[int, ...]:
@@ -115,10 +122,19 @@ class Basis:
             for mu, blocks in enumerate(self.blocks)
         }
         if embeddings is None:
-            embeddings = {mu: Embedding(1, (1.0, 1.0)) for mu in range(len(self.elements))}
+            embeddings = self._linear_embeddings()
         return ACEModel(
             self.elements, np.asarray(e0, dtype=float), 0.001, dict(embeddings), dict(self.bonds), functions
         )
+
+    def _linear_embeddings(self) -> dict[int, Embedding]:
+        plain = Embedding(1, (1.0, 1.0))
+        if self.core_switches is None:
+            return dict.fromkeys(range(len(self.elements)), plain)
+        return {
+            mu: replace(plain, rho_core_cutoff=end, drho_core_cutoff=width)
+            for mu, (end, width) in enumerate(self.core_switches)
+        }
 
     @staticmethod
     def _functions(blocks: Sequence[Block], coefficients: FloatArray) -> Iterator[BasisFunction]:
@@ -191,39 +207,49 @@ def orthonormal_bond(
 
 
 def rectangular_blocks(
-    mu0: int, limits: ArrayLike, nradmax: Sequence[int], lmax: Sequence[int]
+    mu0: int, limits: ArrayLike, nradmax: Sequence[int], lmax: Sequence[int], keep: Keep | None = None
 ) -> tuple[Block, ...]:
     """All blocks with n ≤ nradmax[rank − 1] and l ≤ lmax[rank − 1].
 
-    limits: (N,) how many neighbours of each species a term may ask for (0: the species is left out).
+    limits: (N,) how many neighbours of each species a term may ask for (0: the species is left out). keep:
+    which products are wanted; all where None.
     """
     found: list[Block] = []
     for rank, (n, angular) in enumerate(zip(nradmax, lmax, strict=True), start=1):
         columns = _columns(limits, n, angular if rank > 1 else 0)
-        found += _blocks(mu0, columns, rank, limits, inf)
+        found += _blocks(mu0, columns, rank, limits, inf, keep)
     return tuple(found)
 
 
 def graded_blocks(
-    mu0: int, limits: ArrayLike, functions: int, max_rank: int, nradbase: int, lmax: int = 12
+    mu0: int,
+    limits: ArrayLike,
+    functions: int,
+    max_rank: int,
+    nradbase: int,
+    lmax: int = 12,
+    keep: Keep | None = None,
 ) -> tuple[Block, ...]:
     """About `functions` functions: all pair terms with n ≤ nradbase, then every block up to some degree.
 
     Whole shells of equal degree are taken, so that no direction or species is preferred; the number reached
-    is the one closest to `functions` (as a ratio). limits: as in `rectangular_blocks`.
+    is the one closest to `functions` (as a ratio). limits, keep: as in `rectangular_blocks`.
     """
-    pairs = list(_blocks(mu0, _columns(limits, nradbase, 0), 1, limits, inf))
+    pairs = list(_blocks(mu0, _columns(limits, nradbase, 0), 1, limits, inf, keep))
     many: list[Block] = []
-    degree, exhausted = 1.0, False
+    degree, exhausted, idle = 1.0, False, 0
     while len(pairs) + sum(map(len, many)) < functions and not exhausted:
         degree += 1.0
         before = len(many)
         many = [
             block
             for rank in range(2, max_rank + 1)
-            for block in _blocks(mu0, _graded_columns(limits, degree, nradbase, lmax), rank, limits, degree)
+            for block in _blocks(
+                mu0, _graded_columns(limits, degree, nradbase, lmax), rank, limits, degree, keep
+            )
         ]
-        exhausted = degree > 3 * nradbase and len(many) == before
+        idle = idle + 1 if len(many) == before else 0
+        exhausted = (idle > 0 and degree > 3 * nradbase) or (keep is not None and idle >= IDLE_SHELLS)
     last_shell = sum(len(block) for block in many if block.degree > degree - 0.5)
     reached = len(pairs) + sum(map(len, many))
     if last_shell and (reached - last_shell) * reached > functions**2:
@@ -251,7 +277,12 @@ def _columns(limits: ArrayLike, nradmax: int, lmax: int) -> list[Column]:
 
 
 def _blocks(
-    mu0: int, columns: list[Column], rank: int, limits: ArrayLike, max_degree: float
+    mu0: int,
+    columns: list[Column],
+    rank: int,
+    limits: ArrayLike,
+    max_degree: float,
+    keep: Keep | None = None,
 ) -> Iterator[Block]:
     """The blocks of one rank, by depth-first search over ascending columns."""
     allowed = np.asarray(limits)
@@ -270,6 +301,8 @@ def _blocks(
                 yield from grow((*chosen, index), total)
 
     for chosen in grow((), 0.0):
+        if keep is not None and not keep(tuple(columns[c] for c in chosen)):
+            continue
         found = invariants(tuple(columns[c][2] for c in chosen), groups_of(chosen))
         if len(found.coefficients):
             yield Block(mu0, tuple(columns[c] for c in chosen), found.ms, found.coefficients)

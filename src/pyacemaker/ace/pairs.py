@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pyacemaker.ace.neighbours import neighbour_list
+from pyacemaker.ace.neighbours import Edges, neighbour_list
 from pyacemaker.errors import ConfigError
 from pyacemaker.structures import AtomStructure, FloatArray, IntArray
 from pyacemaker.structures.dataset import locating
@@ -33,12 +33,14 @@ class PairStatistics:
 
     closest: (N, N) shortest distance, Å, infinite where no such pair is within the cutoff. typical: (N, N)
     median over centres of the distance to the closest such neighbour, Å. neighbours: (N, N) largest number
-    within the cutoff.
+    within the cutoff. dense: (N,) by centre, shortest distance of an eighth-nearest neighbour, Å, infinite
+    where no atom has eight: the nearest-neighbour distance of the most compressed close packing.
     """
 
     closest: FloatArray
     typical: FloatArray
     neighbours: IntArray
+    dense: FloatArray
 
 
 def pair_statistics(
@@ -50,11 +52,12 @@ def pair_statistics(
     nearest: dict[tuple[int, int], list[FloatArray]] = {
         (a, b): [] for a in range(count) for b in range(count)
     }
-    neighbours = np.zeros((count, count), dtype=np.int64)
+    neighbours, dense = np.zeros((count, count), dtype=np.int64), np.full(count, np.inf)
     for position, structure in enumerate(structures):
         species = np.array([index[symbol] for symbol in structure.symbols])
         with locating(position, structure):
             edges = neighbour_list(structure.positions, structure.cell, structure.pbc, cutoff)
+        _lower_dense(dense, species, edges)
         key = edges.i * count + species[edges.j]
         order = np.lexsort((edges.distances, key))
         found, first, number = np.unique(key[order], return_index=True, return_counts=True)
@@ -67,7 +70,16 @@ def pair_statistics(
     for pair, distances in nearest.items():
         if distances:
             closest[pair], typical[pair] = np.min(distances), np.median(distances)
-    return PairStatistics(np.minimum(closest, closest.T), np.minimum(typical, typical.T), neighbours)
+    return PairStatistics(np.minimum(closest, closest.T), np.minimum(typical, typical.T), neighbours, dense)
+
+
+def _lower_dense(dense: FloatArray, species: IntArray, edges: Edges) -> None:
+    """Lower each species' entry to the shortest distance of an eighth neighbour in one structure."""
+    order = np.lexsort((edges.distances, edges.i))
+    offsets = edges.offsets(len(species))
+    eighth = offsets[:-1] + 7
+    crowded = np.flatnonzero(eighth < offsets[1:])
+    np.minimum.at(dense, species[crowded], edges.distances[order[eighth[crowded]]])
 
 
 def core_windows(

@@ -34,29 +34,36 @@ class Posterior:
 
         rows: (K, R), the x as columns, as `Design.rows` gives them (not weighted).
         """
-        return np.asarray(self.noise * np.sum(self._whitened(rows) ** 2, axis=0))
+        return np.asarray(self.noise * np.sum(self.whitened(rows) ** 2, axis=0))
 
     def covariance(self, rows: FloatArray) -> FloatArray:
         """(R, R) covariance of the predictions x·c; rows as in `variance`."""
-        whitened = self._whitened(rows)
+        whitened = self.whitened(rows)
         return np.asarray(self.noise * (whitened.T @ whitened))
 
     def sample(self, rng: np.random.Generator, count: int) -> FloatArray:
         """(count, K) coefficient vectors drawn from the distribution."""
-        from scipy.linalg import solve_triangular
-
         draws = rng.standard_normal((len(self.known), count))
-        samples = np.tile(self.mean, (count, 1))
-        if len(self.known):
-            shift = solve_triangular(self.factor, draws, lower=True, trans="T", check_finite=False)
-            samples[:, self.known] += np.sqrt(self.noise) * (shift / self.scale[:, None]).T
-        return samples
+        return np.asarray(self.mean + np.sqrt(self.noise) * self.unwhitened(draws).T)
 
-    def _whitened(self, rows: FloatArray) -> FloatArray:
-        """(k, R) L⁻¹ S^(−½) x."""
+    def whitened(self, rows: FloatArray) -> FloatArray:
+        """(k, R) w = L⁻¹ S^(−½) x: wᵀw = xᵀ (G + λS)⁻¹ x. rows: as in `variance`."""
         from scipy.linalg import solve_triangular
 
         scaled = np.asarray(rows, dtype=float)[self.known] / self.scale[:, None]
         if not len(self.known):
             return scaled
         return np.asarray(solve_triangular(self.factor, scaled, lower=True, check_finite=False))
+
+    def unwhitened(self, columns: FloatArray) -> FloatArray:
+        """(K,) or (K, R) S^(−½) L⁻ᵀ w, zero for the unknown functions: applied to w of x it is (G + λS)⁻¹ x.
+
+        columns: (k,) or (k, R).
+        """
+        from scipy.linalg import solve_triangular
+
+        found = np.zeros((len(self.mean), *columns.shape[1:]))
+        if len(self.known):
+            solved = solve_triangular(self.factor, columns, lower=True, trans="T", check_finite=False)
+            found[self.known] = (solved.T / self.scale).T
+        return found

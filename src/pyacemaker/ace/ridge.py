@@ -59,17 +59,14 @@ def cross_validate(
     mean: FloatArray | None = None,
     strengths: Sequence[float] = STRENGTHS,
     slack: float = 0.01,
-    always: NormalEquations | None = None,
 ) -> RidgeSolution:
     """The λ with the smallest mean log squared residual on the folds left out, then the solution on all.
 
     The geometric mean over folds keeps a few extreme structures, all in one fold or two, from choosing λ
     alone. Scales come from all the data, so every fold regularises alike. Of the strengths whose criterion is
-    within `slack` of the best, the largest wins. always: rows that no fold leaves out (restraints).
+    within `slack` of the best, the largest wins.
     """
     whole = merge(folds)
-    if always is not None:
-        whole = whole + always
     scale = _scale(whole, prior)
 
     def held_out(tried: Sequence[float]) -> list[float]:

@@ -1,7 +1,8 @@
 """`pyacemaker fit`."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -27,6 +28,16 @@ def fit(
     output: Annotated[Path, typer.Option("--output", "-o", help="The potential to write (.yace).")],
     test: Annotated[Path | None, typer.Option(help="Labelled structures to test on.")] = None,
     config: Annotated[Path | None, typer.Option(help="Settings of the fit (YAML).")] = None,
+    prior: Annotated[Path | None, typer.Option(help="A linear .yace to start from.")] = None,
+    reference_energies: Annotated[
+        str | None, typer.Option(help="auto, fitted, or energies in eV like Si=-0.8,O=-2.1.")
+    ] = None,
+    processes: Annotated[
+        int | None, typer.Option(min=1, help="Worker processes; default: all available cores.")
+    ] = None,
+    shards: Annotated[
+        Path | None, typer.Option(help="Directory for finished parts, so that a killed fit goes on.")
+    ] = None,
     json_file: JsonFile = None,
     energy_key: EnergyKey = None,
     forces_key: ForcesKey = None,
@@ -37,7 +48,8 @@ def fit(
     from pyacemaker.errors import PotentialFormatError
     from pyacemaker.located_yaml import load_settings
     from pyacemaker.potentials.ace import ACEPotential
-    from pyacemaker.structures import Accuracy
+    from pyacemaker.processes import available_cores
+    from pyacemaker.structures import Dataset
     from pyacemaker.structures.dataset import within
     from pyacemaker.structures.formats import read_labelled
     from pyacemaker.trainers.ace import AceTrainer
@@ -45,21 +57,56 @@ def fit(
     if output.suffix != ".yace":
         raise PotentialFormatError(f"--output {output}: expected a name that ends in .yace")
     for path, option in ((output, "--output"), (json_file, "--json")):
-        check_output(path, option, train, test, config)
+        check_output(path, option, train, test, config, prior)
+    energies = parse_reference_energies(reference_energies)
     trainer = load_settings(config, AceTrainer, cure=CONFIG_CURE) if config is not None else AceTrainer()
     with shown(quiet=quiet) as display:
+        start = None if prior is None else ACEPotential.from_yace(prior)
         data = read_labelled(train, energy_key=energy_key, forces_key=forces_key)
         held_out = read_labelled(test, energy_key=energy_key, forces_key=forces_key) if test else None
+        structures = Dataset() if held_out is None else held_out.structures
         with within(train):
             trained = trainer.train(
-                data.structures, None, output, progress=lambda done, total: display("fitting", done, total)
+                data.structures,
+                energies,
+                output,
+                progress=lambda done, total: display("fitting", done, total),
+                processes=processes or available_cores(),
+                shards=shards,
+                prior=start,
             )
-    errors = {"train": trained.metrics.train.as_dict()}
-    if held_out is not None and test is not None:
-        with within(test):
-            predicted = ACEPotential.from_yace(output).evaluate(held_out.structures)
-        errors["test"] = Accuracy.between(predicted, held_out.structures.labels).as_dict()
-    counts = {"labels_found": {"train": data.n_labels, "test": held_out.n_labels if held_out else 0}}
-    typer.echo(", ".join(f"{count} labels to {name}" for name, count in counts["labels_found"].items()))
+        report = trained.report()
+        if test is not None:
+            with within(test):
+                report |= trainer.tested(output, structures, report)
+    errors: dict[str, dict[str, float]] = {name: report[name] for name in ("train", "test") if name in report}
+    labels = {"train": data.n_labels, "test": len(structures)}
+    typer.echo(", ".join(f"{count} labels to {name}" for name, count in labels.items()))
     print_accuracy(errors)
-    write_json(json_file, {**errors, **counts, "seconds": trained.metrics.seconds, **trained.facts})
+    write_json(json_file, {"labels_found": labels, "seconds": trained.metrics.seconds, **report})
+
+
+def parse_reference_energies(text: str | None) -> Mapping[str, float] | Literal["auto", "fitted"] | None:
+    """`auto`, `fitted` or `Si=-0.8,O=-2.1` (eV); `ConfigError` for anything else."""
+    from ase.data import atomic_numbers
+
+    from pyacemaker.errors import ConfigError
+
+    if text is None:
+        return None
+    if text in ("auto", "fitted"):
+        return "auto" if text == "auto" else "fitted"
+    energies: dict[str, float] = {}
+    for entry in text.split(","):
+        symbol, _, value = entry.partition("=")
+        try:
+            energies[symbol.strip()] = float(value)
+        except ValueError:
+            energies = {}
+            break
+    if not energies or any(atomic_numbers.get(symbol, 0) < 1 for symbol in energies):
+        raise ConfigError(
+            f"--reference-energies {text!r} is not understood; expected auto, fitted, or energies in eV like "
+            "Si=-0.8,O=-2.1"
+        )
+    return energies

@@ -1,0 +1,88 @@
+"""A solved linear fit: everything that later steps need of it."""
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pyacemaker.structures import Dataset, FloatArray
+from pyacemaker.structures.accuracy import LabelCounts
+
+if TYPE_CHECKING:
+    from pyacemaker.ace.basis import Basis
+    from pyacemaker.ace.model import ACEModel
+    from pyacemaker.ace.pairs import PairStatistics
+    from pyacemaker.ace.ridge import RidgeSolution
+    from pyacemaker.ace.shards import LinearProblem
+
+
+@dataclass(frozen=True, eq=False)
+class LinearFit:
+    """The solved problem: `solution.coefficients` are those of the basis, then shifts of E0 that were fitted.
+
+    e0: (N,), eV, the shifts included. prior: (K + M,) p of each unknown. mean: (K + M,) the prior's mean,
+    None: zero. training, importance: what was fitted to (without the baseline), and the factors on its
+    errors. restraints: how many invented rows there are, and how many of them changed the fit.
+    """
+
+    problem: "LinearProblem"
+    solution: "RidgeSolution"
+    e0: FloatArray
+    prior: FloatArray
+    mean: FloatArray | None
+    training: Dataset
+    importance: FloatArray
+    statistics: "PairStatistics"
+    restraints: tuple[int, int] = (0, 0)
+
+    @property
+    def coefficients(self) -> FloatArray:
+        """(K,), eV."""
+        return self.solution.coefficients[: len(self.problem.basis)]
+
+    def model(self) -> "ACEModel":
+        """The potential."""
+        return self.problem.basis.to_model(self.coefficients, self.e0)
+
+    def facts(self) -> dict[str, Any]:
+        """What is worth knowing about it, as JSON values."""
+        basis, solution = self.problem.basis, self.solution
+        symbols = basis.elements
+        ranks = {int(rank): int(np.sum(basis.ranks == rank)) for rank in np.unique(basis.ranks)}
+        criterion = {f"{s:.2e}": value for s, value in solution.criterion.items() if np.isfinite(value)}
+        return {
+            "functions": dict(zip(symbols, basis.counts, strict=True)),
+            "total_functions": len(basis),
+            "functions_by_rank": ranks,
+            "structures": len(self.training),
+            "counts": {"train": asdict(LabelCounts.of(self.training))},
+            "reference_energies": dict(zip(symbols, map(float, self.e0), strict=True)),
+            "ridge": solution.strength,
+            "ridge_method": solution.method,
+            "ridge_criterion": criterion,
+            "condition": solution.condition,
+            "windows": _windows(basis),
+            "closest": _closest(symbols, self.statistics),
+            "restraints": {
+                "invented_rows": self.restraints[0],
+                "acting": self.restraints[1],
+                "note": "invented, not data: bounds that keep the short-range wall repulsive",
+            },
+        }
+
+
+def _windows(basis: "Basis") -> dict[str, list[float]]:
+    return {
+        f"{basis.elements[a]}-{basis.elements[b]}": [bond.rcut_in, bond.dcut_in]
+        for (a, b), bond in basis.bonds.items()
+        if a <= b and bond.inner_cutoff == "zbl"
+    }
+
+
+def _closest(symbols: tuple[str, ...], statistics: "PairStatistics") -> dict[str, float]:
+    return {
+        f"{symbols[a]}-{symbols[b]}": float(statistics.closest[a, b])
+        for a in range(len(symbols))
+        for b in range(a, len(symbols))
+        if np.isfinite(statistics.closest[a, b])
+    }
