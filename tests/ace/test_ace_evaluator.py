@@ -104,22 +104,36 @@ def test_every_kind_against_the_plain_equations(compiled):
     assert found.energies == pytest.approx(expected, rel=1e-9, abs=1e-9)
 
 
+PLAIN = """
+import json, numpy as np
+from ace_models import crystal, make_model
+from pyacemaker.ace.evaluator import evaluate
+for core, ndensity, embedding in (
+    ("distance", 1, "FinnisSinclair"),
+    ("zbl", 2, "FinnisSinclairShiftedScaled"),
+    ("density", 2, "FinnisSinclair"),
+):
+    model = make_model("SBessel", embedding, core, ndensity=ndensity, max_rank=3)
+    numbers, positions, cell = crystal(model)
+    numbers, positions = np.append(numbers, numbers[0]), np.append(positions, [[1.9, 0.1, -2.0]], axis=0)
+    found = evaluate(model, numbers, positions, cell, [True, True, False])
+    print(json.dumps([found.energies.tolist(), found.forces.tolist(), found.virial.tolist()]))
+"""
+
+
 def test_compiled_and_plain_python_agree():
-    script = (
-        "import numpy as np; from ace_models import *; from pyacemaker.ace.evaluator import evaluate\n"
-        "model = make_model(core='distance', elements=['Al']); numbers, positions = cluster(model, atoms=3)\n"
-        "found = evaluate(model, numbers, positions, np.zeros((3, 3)), False)\n"
-        "print(found.energies.tolist(), found.forces.tolist(), sep='\\n')"
-    )
-    environment = os.environ | {"NUMBA_DISABLE_JIT": "1", "PYTHONPATH": str(Path(__file__).parent)}
-    run = subprocess.run(
-        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True
-    )
-    energies, forces = (json.loads(line) for line in run.stdout.splitlines())
-    model = make_model(core="distance", elements=["Al"])
-    found = evaluate(model, *cluster(model, atoms=3), NO_CELL, False)
-    assert found.energies == pytest.approx(np.array(energies), rel=1e-12, abs=1e-12)
-    assert found.forces == pytest.approx(np.array(forces), rel=1e-12, abs=1e-12)
+    answers = []
+    for disable in ("0", "1"):
+        environment = os.environ | {"NUMBA_DISABLE_JIT": disable, "PYTHONPATH": str(Path(__file__).parent)}
+        run = subprocess.run(
+            [sys.executable, "-c", PLAIN], env=environment, capture_output=True, text=True, check=True
+        )
+        answers.append([json.loads(line) for line in run.stdout.splitlines()])
+    assert len(answers[0]) == len(answers[1]) == 3
+    for compiled, plain in zip(*answers, strict=True):
+        for found, expected in zip(compiled, plain, strict=True):
+            size = max(1.0, np.abs(expected).max())
+            assert np.array(found) == pytest.approx(np.array(expected), rel=1e-12, abs=1e-12 * size)
 
 
 # ---------------------------------------------------------------- laws of physics
@@ -249,6 +263,38 @@ def test_an_unknown_element_is_named():
     model = make_model()
     with pytest.raises(UnsupportedElementError, match=r"holds H, O, .* Al, Ni"):
         evaluate(model, [1, 8, 13], np.eye(3) * 2, NO_CELL, False)
+
+
+def test_many_atoms_of_many_species_are_the_sum_of_few():
+    """Groups of eight, full and not, of neighbours of one species and of several."""
+    model = CompiledModel(make_model(elements=("Al", "Cu", "Ni"), max_rank=4))
+    numbers, positions = cluster(model.model, atoms=30, spread=4.0)
+    numbers[:17] = 13
+    found = model.evaluate(numbers, positions, NO_CELL, False)
+    for atom in range(len(numbers)):
+        near = np.flatnonzero(np.linalg.norm(positions - positions[atom], axis=1) < model.model.cutoff)
+        alone = model.evaluate(numbers[near], positions[near], NO_CELL, False)
+        assert found.energies[atom] == pytest.approx(alone.energies[near == atom][0], rel=1e-9, abs=1e-9)
+    assert found.forces.sum(axis=0) == pytest.approx(0.0, abs=1e-9 * np.abs(found.forces).max())
+
+
+def test_one_evaluation_does_not_disturb_the_next():
+    model = CompiledModel(make_model(core="zbl"))
+    small, large = cluster(model.model, atoms=2), cluster(model.model, atoms=25, spread=3.5)
+    first = model.evaluate(*small, NO_CELL, False)
+    forces = first.forces.copy()
+    model.evaluate(*large, NO_CELL, False)
+    again = model.evaluate(*small, NO_CELL, False)
+    assert first.forces.tobytes() == again.forces.tobytes() == forces.tobytes()
+
+
+@pytest.mark.parametrize("share", [np.nextafter(1.0, 0.0), 1.0 - 1e-12, 1.0 - 1e-7])
+def test_the_last_bin_ends_at_the_cutoff(share):
+    for model in DIMERS.values():
+        r = share * model.model.bonds[0, 1].rcut
+        found = model.evaluate([13, 28], [[0, 0, 0], [r, 0, 0]], NO_CELL, False)
+        expected = energies_by_hand(model.model, [13, 28], np.array([[0, 0, 0], [r, 0, 0]]), NO_CELL, False)
+        assert found.energies == pytest.approx(expected, abs=1e-9)
 
 
 def test_no_atoms():

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pyacemaker.ace.neighbours import neighbour_list
+from pyacemaker.ace.neighbours import EdgeMemory, neighbour_list
 from pyacemaker.errors import DataError
 
 
@@ -61,6 +61,57 @@ def test_same_input_same_order():
     first, second = (neighbour_list(positions, np.eye(3) * 8.0, True, 4.0) for _ in range(2))
     assert (first.j == second.j).all()
     assert first.vectors.tobytes() == second.vectors.tobytes()
+
+
+def test_many_bins_find_what_few_find():
+    rng = np.random.default_rng(1)
+    cell = np.array([[24.0, 0, 0], [6.0, 21.0, 0], [-5.0, 4.0, 26.0]])
+    positions = rng.uniform(-1.5, 2.5, (400, 3)) @ cell
+    for pbc in ([True, True, True], [True, False, True], [False, False, False]):
+        edges = neighbour_list(positions, cell, pbc, 5.0)
+        assert rows(edges) == pytest.approx(by_images(positions, cell, pbc, 5.0), abs=3e-6)
+
+
+def by_images(positions, cell, pbc, cutoff):
+    """All edges within the nearest images of wrapped positions."""
+    shift = np.floor(positions @ np.linalg.inv(cell)) * pbc
+    wrapped = positions - shift @ cell
+    found = []
+    for image in itertools.product(*((-1, 0, 1) if periodic else (0,) for periodic in pbc)):
+        apart = wrapped[None, :] + np.array(image) @ cell - wrapped[:, None]
+        near = np.linalg.norm(apart, axis=2) < cutoff
+        if not any(image):
+            np.fill_diagonal(near, False)
+        found += [(i, j, *apart[i, j]) for i, j in zip(*np.nonzero(near), strict=True)]
+    return sorted_rows(found)
+
+
+def test_far_apart_clusters_cost_no_memory():
+    positions = np.array([[0, 0, 0], [0, 0, 2.0], [1e7, 1e7, 1e7], [1e7, 1e7, 1e7 + 2.0]])
+    edges = neighbour_list(positions, np.zeros((3, 3)), False, 3.0)
+    assert edges.i.tolist() == [0, 1, 2, 3]
+    assert edges.j.tolist() == [1, 0, 3, 2]
+
+
+def test_memory_is_used_again():
+    memory = EdgeMemory()
+    positions = np.random.default_rng(0).uniform(0, 8, (30, 3))
+    first = neighbour_list(positions, np.eye(3) * 8.0, True, 4.0, memory)
+    kept = first.vectors.copy()
+    assert not np.shares_memory(first.vectors, neighbour_list(positions, np.eye(3) * 8.0, True, 4.0).vectors)
+    second = neighbour_list(positions[::-1], np.eye(3) * 8.0, True, 4.0, memory)
+    assert np.shares_memory(first.vectors, second.vectors)
+    assert len(second.vectors) == len(kept)
+
+
+def test_no_atoms_have_no_edges():
+    for pbc in (False, True):
+        assert len(neighbour_list(np.zeros((0, 3)), np.eye(3), pbc, 4.0)) == 0
+
+
+def test_cell_vectors_in_a_plane_do_not_matter_without_periodicity():
+    cell = [[3, 0, 0], [6, 0, 0], [0, 0, 3]]
+    assert len(neighbour_list([[0, 0, 0], [1, 0, 0]], cell, False, 4.0)) == 2
 
 
 def test_a_lone_atom_has_no_neighbours():

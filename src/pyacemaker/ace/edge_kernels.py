@@ -29,6 +29,27 @@ def select(
     group: Integers, shape: Floats, neighbours: "Neighbours", room: "Room", segments: Integers
 ) -> None:
     """Give every edge within its bond's cutoff a slot; `segments` (N + 1,): the slots of each species."""
+    free = _share_slots(group, shape, neighbours, segments)
+    for slot in range(segments[-1]):
+        for lane in range(LANES):
+            room.edge[slot, lane] = -1
+        for axis in range(3):
+            store(room.unit, (slot, axis), splat(0.0))
+    for lane in range(len(group)):
+        for edge in range(neighbours.offsets[group[lane]], neighbours.offsets[group[lane] + 1]):
+            nu, r = neighbours.species[neighbours.j[edge]], neighbours.distances[edge]
+            if r < shape[nu, 0]:
+                slot = free[nu, lane]
+                free[nu, lane] += 1
+                room.edge[slot, lane] = edge
+                room.r[slot, lane] = r
+                for axis in range(3):
+                    room.unit[slot, axis, lane] = neighbours.vectors[edge, axis] / r
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _share_slots(group: Integers, shape: Floats, neighbours: "Neighbours", segments: Integers) -> Integers:
+    """Fill `segments`; returns (N, 8), the first slot of each species for each centre."""
     counts = np.zeros((len(shape), LANES), np.int64)
     for lane in range(len(group)):
         for edge in range(neighbours.offsets[group[lane]], neighbours.offsets[group[lane] + 1]):
@@ -37,47 +58,21 @@ def select(
                 counts[nu, lane] += 1
     segments[0] = 0
     for nu in range(len(shape)):
-        segments[nu + 1] = segments[nu] + counts[nu].max()
-        counts[nu] = segments[nu]
-    last = segments[-1]
-    room.edge[:last] = -1
-    room.unit[:last] = 0.0
-    for lane in range(len(group)):
-        for edge in range(neighbours.offsets[group[lane]], neighbours.offsets[group[lane] + 1]):
-            nu, r = neighbours.species[neighbours.j[edge]], neighbours.distances[edge]
-            if r < shape[nu, 0]:
-                slot = counts[nu, lane]
-                counts[nu, lane] += 1
-                room.edge[slot, lane] = edge
-                room.r[slot, lane] = r
-                for axis in range(3):
-                    room.unit[slot, axis, lane] = neighbours.vectors[edge, axis] / r
+        segments[nu + 1] = segments[nu]
+        for lane in range(LANES):
+            segments[nu + 1] = max(segments[nu + 1], segments[nu] + counts[nu, lane])
+            counts[nu, lane] = segments[nu]
+    return counts
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
 def radial(segments: Integers, bonds: "Bonds", room: "Room") -> None:
     """Table functions and their derivatives; sums over the slots of the rank-1 part (ρ) and of the core."""
-    densities, functions = len(room.rho), room.value.shape[1]
+    densities = len(room.rho)
     for nu in range(len(bonds.lmax)):
-        inverse, chunks = bonds.inverse_step[nu], (bonds.functions[nu] + LANES - 1) // LANES
         for slot in range(segments[nu], segments[nu + 1]):
             for lane in range(LANES):
-                if room.edge[slot, lane] < 0:
-                    room.r[slot, lane] = 1.0
-                    room.value[slot, :, lane] = 0.0
-                    room.slope[slot, :, lane] = 0.0
-                    continue
-                position = room.r[slot, lane] * inverse
-                t = position - int(position)
-                b = bonds.first_bin[nu] + int(position)
-                if bonds.exact[b]:
-                    _radial_exact(bonds, nu, densities, room, slot, lane)
-                    continue
-                for chunk in range(chunks):
-                    value, slope = _quintic(bonds.table, b, chunk, t)
-                    place = (slot * functions + chunk * LANES) * LANES
-                    spread(room.value, place, LANES, lane, value)
-                    spread(room.slope, place, LANES, lane, slope * inverse)
+                _look_up(bonds, nu, densities, room, slot, lane)
     for p in range(densities + 1):
         total = splat(0.0)
         for slot in range(segments[-1]):
@@ -86,6 +81,30 @@ def radial(segments: Integers, bonds: "Bonds", room: "Room") -> None:
             store(room.rho, (p,), total)
         else:
             store(room.facts, (0,), total)
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _look_up(bonds: "Bonds", nu: int, densities: int, room: "Room", slot: int, lane: int) -> None:
+    """The functions and derivatives of one edge; zeros where a slot has none."""
+    functions = room.value.shape[1]
+    if room.edge[slot, lane] < 0:
+        room.r[slot, lane] = 1.0
+        for f in range(functions):
+            room.value[slot, f, lane] = 0.0
+            room.slope[slot, f, lane] = 0.0
+        return
+    inverse = bonds.inverse_step[nu]
+    position = room.r[slot, lane] * inverse
+    b = min(bonds.first_bin[nu] + int(position), bonds.first_bin[nu + 1] - 1)
+    if bonds.exact[b]:
+        _radial_exact(bonds, nu, densities, room, slot, lane)
+        return
+    t = position - (b - bonds.first_bin[nu])
+    for chunk in range((bonds.functions[nu] + LANES - 1) // LANES):
+        value, slope = _quintic(bonds.table, b, chunk, t)
+        place = (slot * functions + chunk * LANES) * LANES
+        spread(room.value, place, LANES, lane, value)
+        spread(room.slope, place, LANES, lane, slope * inverse)
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
@@ -183,8 +202,9 @@ def accumulate(segments: Integers, bonds: "Bonds", room: "Room") -> None:
         for ell in range(bonds.first_leaf.shape[1]):
             count = bonds.channels[nu, ell + 1] - bonds.channels[nu, ell]
             begin = bonds.first_leaf[nu, ell]
-            room.real[begin : begin + count * (ell + 1)] = 0.0
-            room.imag[begin : begin + count * (ell + 1)] = 0.0
+            for leaf in range(begin, begin + count * (ell + 1)):
+                store(room.real, (leaf,), splat(0.0))
+                store(room.imag, (leaf,), splat(0.0))
         if first == last:
             continue
         for begin in range(segments[nu], segments[nu + 1], TILE):

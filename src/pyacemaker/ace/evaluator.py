@@ -158,7 +158,7 @@ def _bonds(model: ACEModel, mu: int, leaves: Leaves) -> kernels.Bonds:
         np.array([RADIAL_BASES.index(bond.radial_basis) for bond in bonds]),
         np.array([bond.nradbase for bond in bonds]),
         np.array([len(table.combine) for table in tables]),
-        bins[:-1].astype(np.int64),
+        bins.astype(np.int64),
         np.array([bond.inner_window[0] > 0.0 for bond in bonds]),
         np.array([(b.rcut, b.dcut, b.radial_parameters[0], *b.inner_window) for b in bonds]),
         core_constants(model)[mu],
@@ -194,6 +194,6 @@ def _make_room(centre: kernels.Centre, bonds: kernels.Bonds, slots: int) -> kern
         aligned((densities, LANES)),
         aligned((densities, LANES)),
         aligned((4, LANES)),
-        np.zeros(LANES, np.int64),
+        np.full(LANES, -1, np.int64),
         aligned((5, LANES)),
     )

@@ -27,6 +27,14 @@ def forward_inner(leaves: int, centre: "Centre", real: Floats, imag: Floats) -> 
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
+def clear_adjoints(room: "Room") -> None:
+    """Set the adjoints of all nodes to zero."""
+    for node in range(len(room.real)):
+        store(room.adjoint_real, (node,), splat(0.0))
+        store(room.adjoint_imag, (node,), splat(0.0))
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
 def backward_inner(leaves: int, centre: "Centre", room: "Room") -> None:
     """dE/dRe and dE/dIm of the leaves and inner nodes from those of the nodes above."""
     inner, signs = centre.inner, centre.inner_signs

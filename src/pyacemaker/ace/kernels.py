@@ -27,6 +27,7 @@ from pyacemaker.ace.graph_kernels import (
     all_terms,
     backward_inner,
     backward_terms,
+    clear_adjoints,
     forward_inner,
     forward_terms,
 )
@@ -61,11 +62,11 @@ class Centre(NamedTuple):
 class Bonds(NamedTuple):
     """The bonds of one centre species to all N neighbour species; see `pyacemaker.ace.tables.RadialTable`.
 
-    lmax, kind, nradbase, functions, first_bin: (N,). is_cut: (N,). shape: (N, 5) rcut, dcut, λ, rcut_in,
-    dcut_in. core: (N, 11), `core_constants`. inverse_step: (N,). table: (bins of all bonds, 6, F / 8, 8);
-    exact: (bins of all bonds,). combine: (N, F, nradbase). F: the largest number of functions of any bond,
-    rounded up to eights. channels: (N, L + 2) and first_leaf: (N, L + 1) of `Leaves`. columns: of each
-    channel, its table function.
+    lmax, kind, nradbase, functions: (N,). first_bin: (N + 1,). is_cut: (N,). shape: (N, 5) rcut, dcut, λ,
+    end and width of the inner switch. core: (N, 11), `core_constants`. inverse_step: (N,).
+    table: (bins of all bonds, 6, F / 8, 8); exact: (bins of all bonds,). combine: (N, F, nradbase). F: the
+    largest number of functions of any bond, rounded up to eights. channels: (N, L + 2) and first_leaf:
+    (N, L + 1) of `Leaves`. columns: of each channel, its table function.
     """
 
     lmax: Integers
@@ -102,7 +103,8 @@ class Room(NamedTuple):
     and derivatives. q, dq: (S, columns, 8) Q_lm and dQ_lm/dz. phase: (S, lmax + 1, 2, 8) of (x + iy)^m.
     y: (`TILE`, 2, 8). real, imag, adjoint_real, adjoint_imag: (nodes, 8). rho, drive: (ndensity, 8).
     facts: (4, 8): ρ of the core, factor of the adjoints, factor of the core's slope, extra slope of the
-    nearest edge. nearest: (8,) slot. forces: (4, 8).
+    nearest edge. nearest: (8,) slot of the edge that moves the switch of a `zbl` core, or −1.
+    gradient: (5, 8).
     """
 
     edge: Integers
@@ -147,30 +149,25 @@ def evaluate_centres(
         group = atoms[first : first + LANES]
         select(group, bonds.shape, neighbours, room, segments)
         radial(segments, bonds, room)
-        room.nearest[:] = -1
         if centre.screened:
             nearest_switch(segments, bonds, room)
         harmonics(segments, bonds.lmax, recurrence[0], recurrence[1], room)
         accumulate(segments, bonds, room)
         forward_inner(leaves, centre, room.real, room.imag)
+        clear_adjoints(room)
         if len(room.rho) == 1:
-            room.drive[:] = 1.0
-            room.adjoint_real[:] = 0.0
-            room.adjoint_imag[:] = 0.0
             all_terms(centre, room)
         else:
             forward_terms(centre, room)
-        _embed(group, centre, room, segments, energies)
+        _embed(group, centre, room, energies)
         if len(room.rho) > 1:
-            room.adjoint_real[:] = 0.0
-            room.adjoint_imag[:] = 0.0
             backward_terms(centre, room)
         backward_inner(leaves, centre, room)
         edge_gradients(group, segments, bonds, neighbours, room, forces, virial)
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
-def _embed(group: Integers, centre: Centre, room: Room, segments: Integers, energies: Floats) -> None:
+def _embed(group: Integers, centre: Centre, room: Room, energies: Floats) -> None:
     """Energies, and from them the factors of all derivatives; see `Room.facts`.
 
     With f the switch and ρ_c the core: E = f E_ACE + ρ_c, for `zbl` cores E = f E_ACE + (1 − f) ρ_c.

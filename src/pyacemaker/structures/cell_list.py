@@ -38,7 +38,8 @@ def search(
     starts, order = _sort(home, bins)
     columns = np.empty((3, len(points)))
     for place in range(len(points)):
-        columns[:, place] = inside[order[place]]
+        for axis in range(3):
+            columns[axis, place] = inside[order[place], axis]
     near = np.empty(len(points), np.int64)
     image, origin = np.empty(3, np.int64), np.empty(3)
     count = 0
@@ -61,7 +62,7 @@ def search(
                     found = _candidates(columns, first, last, origin, cutoff, near)
                     if count + found > len(memory[0]):
                         memory = _grown(memory, found)
-                    here = atom if not image.any() else -1
+                    here = -1 if image[0] or image[1] or image[2] else atom
                     count = _append(atom, here, near[:found], columns, order, origin, memory, count)
     return count, memory
 
@@ -118,8 +119,10 @@ def _wrap(
     points: Floats, cell: Floats, inverse: Floats, periodic: NDArray[np.bool_]
 ) -> tuple[Floats, Floats]:
     """Positions inside the cell (in its periodic directions), and their fractions of its vectors."""
-    fractions, inside = np.zeros(points.shape), points.copy()
+    fractions, inside = np.zeros((len(points), 3)), np.empty((len(points), 3))
     for atom in range(len(points)):
+        for axis in range(3):
+            inside[atom, axis] = points[atom, axis]
         for axis in range(3):
             for k in range(3):
                 fractions[atom, axis] += points[atom, k] * inverse[k, axis]
@@ -143,8 +146,10 @@ def _grid(
         height = 1.0 / math.sqrt(inverse[0, axis] ** 2 + inverse[1, axis] ** 2 + inverse[2, axis] ** 2)
         begin, extent = 0.0, 1.0
         if not periodic[axis]:
-            begin = fractions[:, axis].min()
-            extent = fractions[:, axis].max() - begin
+            begin = end = fractions[0, axis]
+            for atom in range(len(fractions)):
+                begin, end = min(begin, fractions[atom, axis]), max(end, fractions[atom, axis])
+            extent = end - begin
         length = extent * height
         bins[axis] = min(max(1, int(length / cutoff * BINS_PER_CUTOFF)), largest)
         reach[axis] = bins[axis]
@@ -169,12 +174,16 @@ def _homes(fractions: Floats, low: Floats, bins: Integers) -> Integers:
 @njit(cache=True)  # type: ignore[untyped-decorator]
 def _sort(home: Integers, bins: Integers) -> tuple[Integers, Integers]:
     """The first place of every bin, and the atoms in the order of their bins, then of their numbers."""
-    flat = (home[:, 0] * bins[1] + home[:, 1]) * bins[2] + home[:, 2]
+    flat = np.empty(len(home), np.int64)
     starts = np.zeros(bins[0] * bins[1] * bins[2] + 1, np.int64)
-    for place in flat:
-        starts[place + 1] += 1
-    starts = np.cumsum(starts)
-    free, order = starts.copy(), np.empty(len(home), np.int64)
+    for atom in range(len(home)):
+        flat[atom] = (home[atom, 0] * bins[1] + home[atom, 1]) * bins[2] + home[atom, 2]
+        starts[flat[atom] + 1] += 1
+    for place in range(1, len(starts)):
+        starts[place] += starts[place - 1]
+    free, order = np.empty(len(starts), np.int64), np.empty(len(home), np.int64)
+    for place in range(len(starts)):
+        free[place] = starts[place]
     for atom in range(len(home)):
         order[free[flat[atom]]] = atom
         free[flat[atom]] += 1
@@ -199,6 +208,8 @@ def _grown(memory: Memory, more: int) -> Memory:
     size = 2 * len(i) + more + 1024
     longer_i, longer_j = np.empty(size, np.int64), np.empty(size, np.int64)
     longer_vectors, longer_distances = np.empty((size, 3)), np.empty(size)
-    longer_i[: len(i)], longer_j[: len(i)] = i, j
-    longer_vectors[: len(i)], longer_distances[: len(i)] = vectors, distances
+    for place in range(len(i)):
+        longer_i[place], longer_j[place], longer_distances[place] = i[place], j[place], distances[place]
+        for axis in range(3):
+            longer_vectors[place, axis] = vectors[place, axis]
     return longer_i, longer_j, longer_vectors, longer_distances

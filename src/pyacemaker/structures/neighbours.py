@@ -76,7 +76,8 @@ def _search(
     from pyacemaker.structures.cell_list import search
 
     count, memory.arrays = search(points, box, np.linalg.inv(box), periodic, cutoff, memory.arrays)
-    return Edges(*(array[:count] for array in memory.arrays))
+    i, j, vectors, distances = memory.arrays
+    return Edges(i[:count], j[:count], vectors[:count], distances[:count])
 
 
 def _complete_cell(cell: NDArray[np.float64], periodic: NDArray[np.bool_]) -> NDArray[np.float64]:
