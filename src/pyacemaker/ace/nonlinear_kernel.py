@@ -19,10 +19,10 @@ from pyacemaker.ace.design_kernel import (
     combine,
     make_room,
     neighbourhood,
-    products,
     spread,
     switch_rows,
 )
+from pyacemaker.ace.design_products import products
 from pyacemaker.ace.design_tables import COUPLING, FACTORS, FUNCTIONS, LOCAL, PRODUCTS, RANK, WEIGHTS
 from pyacemaker.ace.embedding import embed_curvature, embed_point
 
