@@ -1,4 +1,4 @@
-"""The compiled products of the design matrix: B and ∂B/∂a of all functions of one atom, from its components a.
+"""The compiled products of the design matrix: B and ∂B/∂a of all functions of an atom, from its components a.
 
 See `pyacemaker.ace.design_tables` for the tables. For a monomial Re Π_t z_t, the derivative with respect to
 the real part of z_t is Re Π_{s≠t} z_s, that with respect to the imaginary part −Im Π_{s≠t} z_s.
