@@ -66,6 +66,7 @@ class Plan:
 
     densities: of each element. radial: whether the radial coefficients move, too. limits: of each stage.
     huber: threshold of the robust loss in standard deviations of the linear fit's residuals; None: squares.
+    relaxation: factor on the linear fit's ridge strength where the model is not linear.
     validation_fraction, seed: of the structures held out where no validation data is given.
     """
 
@@ -73,6 +74,7 @@ class Plan:
     radial: bool = True
     limits: Limits = field(default_factory=Limits)
     huber: float | None = None
+    relaxation: float = 0.01
     validation_fraction: float = 0.1
     seed: int = 0
 
@@ -171,7 +173,7 @@ class _Run:
         """The linear fit to this training data alone, so that the validation data judges it fairly."""
         model = self._linear.model()
         mean = np.zeros(len(model.basis)) if self._linear.mean is None else self._linear.mean
-        return self._solved(replace(model, coefficients=mean[None, :]))
+        return self._solved(replace(model, coefficients=mean[None, :]), self._linear.strength)
 
     def refined(self, start: DensityModel) -> tuple[DensityModel | None, dict[str, Any]]:
         """The refined model, None where it is no better than `start` on the validation data, and facts."""
@@ -236,15 +238,15 @@ class _Run:
         coefficients = np.stack([start.coefficients[0], second])
         count = len(basis.elements)
         model = DensityModel(basis, coefficients, embeddings(count, 2), start.e0)
-        return self._solved(model)
+        return self._solved(model, self._linear.strength * self._plan.relaxation)
 
-    def _solved(self, model: DensityModel) -> DensityModel:
+    def _solved(self, model: DensityModel, strength: float) -> DensityModel:
         """The same model with the first density at its minimum: an exact linear problem."""
         problem = RowLoss(model, self._training, huber=self._huber, run=self._map)
         x = problem.parameters(model)
         state = problem.linearise(x)
         count = len(model.basis)
-        prior = self._prior(np.diag(state.gram), x, model)
+        prior = self._prior(np.diag(state.gram), x, model, strength)
         first = np.arange(count)
         alone = replace(state, gram=state.gram[:count, :count], projection=state.projection[:count])
         step = Normal(alone, Prior(prior.centre[first], prior.weights[first]), x[first]).step(0.0)
@@ -252,20 +254,22 @@ class _Run:
             return model
         return problem.at(np.concatenate([x[first] + step, x[count:]]))
 
-    def _prior(self, diagonal: FloatArray, x: FloatArray, model: DensityModel) -> Prior:
-        """The ridge of the linear fit: λ p² diag(JᵀJ), about its mean for ρ₁ and about x for the others."""
+    def _prior(self, diagonal: FloatArray, x: FloatArray, model: DensityModel, strength: float) -> Prior:
+        """The ridge λ p² diag(JᵀJ), about the linear fit's mean for ρ₁ and about x for the others."""
         count = len(model.basis)
         power = np.ones(len(x))
         for p in range(len(model.coefficients)):
             power[p * count : (p + 1) * count] = self._linear.prior
         centre = x.copy()
         centre[:count] = 0.0 if self._linear.mean is None else self._linear.mean
-        return Prior(centre, self._linear.strength * power**2 * diagonal)
+        return Prior(centre, strength * power**2 * diagonal)
 
     def _descend(self, name: str, model: DensityModel, radial: bool, stages: dict[str, Any]) -> DensityModel:
         problem = RowLoss(model, self._training, radial=radial, huber=self._huber, run=self._map)
         x = problem.parameters(model)
-        prior = self._prior(np.diag(problem.linearise(x).gram), x, model)
+        linear = len(model.coefficients) == 1 and not radial
+        strength = self._linear.strength * (1.0 if linear else self._plan.relaxation)
+        prior = self._prior(np.diag(problem.linearise(x).gram), x, model, strength)
         limits, progress = self._plan.limits, self._progress
 
         def tell(done: int) -> None:

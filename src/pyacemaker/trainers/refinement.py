@@ -34,6 +34,8 @@ class Refinement(Spec):
     huber: _Positive | None = None
     """Residuals beyond so many standard deviations count linearly, so that single wrong labels lose their
     weight; 3 is usual. None: all count by their squares."""
+    relaxation: _Positive = 0.01
+    """Factor on the strength of the linear fit's ridge: ending early on validation data regularises, too."""
     validation_fraction: Annotated[float, Field(gt=0, lt=0.5)] = 0.1
     """Share of the training structures that is held out where no validation data is given, at least 5."""
     seed: Annotated[int, Field(ge=0)] = 0
@@ -71,7 +73,15 @@ class Refinement(Spec):
             return LabelledRows.of(structures, linear.basis.elements, linear.e0, weights, factors)
 
         limits = Limits(self.iterations, self.patience, seconds=self.seconds or float("inf"))
-        plan = Plan(self.densities, self.radial, limits, self.huber, self.validation_fraction, self.seed)
+        plan = Plan(
+            densities=self.densities,
+            radial=self.radial,
+            limits=limits,
+            huber=self.huber,
+            relaxation=self.relaxation,
+            validation_fraction=self.validation_fraction,
+            seed=self.seed,
+        )
         return refine(
             linear,
             rows(training, importance),
