@@ -141,13 +141,16 @@ def check_agreement(case: Case) -> None:
 
 
 def measure(timers: dict[str, Timer], atoms: int, rounds: int) -> dict[str, float]:
-    """µs/atom of each, the smallest of `rounds` in which all take turns."""
+    """µs/atom of each, the smallest of `rounds` in which all take turns.
+
+    Processor time: what others do on the machine does not count.
+    """
     best = {name: np.inf for name in timers}
     for _ in range(rounds):
         for name, timer in timers.items():
-            start = time.perf_counter()
+            start = time.process_time()
             timer()
-            best[name] = min(best[name], time.perf_counter() - start)
+            best[name] = min(best[name], time.process_time() - start)
     return {name: 1e6 * seconds / atoms for name, seconds in best.items()}
 
 

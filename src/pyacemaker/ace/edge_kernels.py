@@ -70,9 +70,7 @@ def radial(segments: Integers, bonds: "Bonds", room: "Room") -> None:
     """Table functions and their derivatives; sums over the slots of the rank-1 part (ρ) and of the core."""
     densities = len(room.rho)
     for nu in range(len(bonds.lmax)):
-        for slot in range(segments[nu], segments[nu + 1]):
-            for lane in range(LANES):
-                _look_up(bonds, nu, densities, room, slot, lane)
+        _look_up(nu, segments[nu], segments[nu + 1], densities, bonds, room)
     for p in range(densities + 1):
         total = splat(0.0)
         for slot in range(segments[-1]):
@@ -84,27 +82,29 @@ def radial(segments: Integers, bonds: "Bonds", room: "Room") -> None:
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
-def _look_up(bonds: "Bonds", nu: int, densities: int, room: "Room", slot: int, lane: int) -> None:
-    """The functions and derivatives of one edge; zeros where a slot has none."""
-    functions = room.value.shape[1]
-    if room.edge[slot, lane] < 0:
-        room.r[slot, lane] = 1.0
-        for f in range(functions):
-            room.value[slot, f, lane] = 0.0
-            room.slope[slot, f, lane] = 0.0
-        return
-    inverse = bonds.inverse_step[nu]
-    position = room.r[slot, lane] * inverse
-    b = min(bonds.first_bin[nu] + int(position), bonds.first_bin[nu + 1] - 1)
-    if bonds.exact[b]:
-        _radial_exact(bonds, nu, densities, room, slot, lane)
-        return
-    t = position - (b - bonds.first_bin[nu])
-    for chunk in range((bonds.functions[nu] + LANES - 1) // LANES):
-        value, slope = _quintic(bonds.table, b, chunk, t)
-        place = (slot * functions + chunk * LANES) * LANES
-        spread(room.value, place, LANES, lane, value)
-        spread(room.slope, place, LANES, lane, slope * inverse)
+def _look_up(nu: int, begin: int, end: int, densities: int, bonds: "Bonds", room: "Room") -> None:
+    """The functions and derivatives of the edges in some slots; zeros where a slot has none."""
+    functions, chunks = room.value.shape[1], (bonds.functions[nu] + LANES - 1) // LANES
+    inverse, first, last = bonds.inverse_step[nu], bonds.first_bin[nu], bonds.first_bin[nu + 1] - 1
+    for slot in range(begin, end):
+        for lane in range(LANES):
+            if room.edge[slot, lane] < 0:
+                room.r[slot, lane] = 1.0
+                for f in range(functions):
+                    room.value[slot, f, lane] = 0.0
+                    room.slope[slot, f, lane] = 0.0
+                continue
+            position = room.r[slot, lane] * inverse
+            b = min(first + int(position), last)
+            if bonds.exact[b]:
+                _radial_exact(bonds, nu, densities, room, slot, lane)
+                continue
+            t = position - (b - first)
+            for chunk in range(chunks):
+                value, slope = _quintic(bonds.table, b, chunk, t)
+                place = (slot * functions + chunk * LANES) * LANES
+                spread(room.value, place, LANES, lane, value)
+                spread(room.slope, place, LANES, lane, slope * inverse)
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
