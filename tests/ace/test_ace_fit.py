@@ -7,8 +7,9 @@ from ace_bases import labelled, make_basis, make_crystal, make_molecule
 from pyacemaker.ace.design import Design, species_of
 from pyacemaker.ace.evaluator import evaluate
 from pyacemaker.ace.fit import RowWeights, batches, folds, normal_equations, reference_energies
+from pyacemaker.ace.gram import merge
 from pyacemaker.ace.pairs import core_windows, pair_statistics
-from pyacemaker.ace.ridge import merge, solve
+from pyacemaker.ace.ridge import solve
 from pyacemaker.errors import ConfigError
 from pyacemaker.structures import AtomStructure, Labels
 

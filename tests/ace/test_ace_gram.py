@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from pyacemaker.ace.gram import NormalEquations
-from pyacemaker.ace.ridge import cross_validate, maximise_evidence, merge, smoothness, solve
+from pyacemaker.ace.gram import NormalEquations, merge
+from pyacemaker.ace.ridge import cross_validate, maximise_evidence, smoothness, solve
 from pyacemaker.errors import DataError
 
 K = 12

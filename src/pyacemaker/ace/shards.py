@@ -55,7 +55,9 @@ class LinearProblem:
 
     def digest(self) -> bytes:
         """A hash of everything in it."""
-        hasher = hashlib.sha256(repr((_VERSION, self.weights, self.basis.elements)).encode())
+        hasher = hashlib.sha256(
+            repr((_VERSION, self.weights, self.basis.elements, self.basis.core_switches)).encode()
+        )
         for pair in sorted(self.basis.bonds):
             bond = self.basis.bonds[pair]
             scalars = {name: value for name, value in vars(bond).items() if name != "coefficients"}

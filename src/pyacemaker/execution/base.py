@@ -37,3 +37,7 @@ class Executor(Spec, ABC):
         `function` and the items must be picklable. `items` is consumed lazily, a bounded number ahead. What
         goes wrong with one item stays with that item. Closing the iterator stops what is still running.
         """
+
+    def worker_count(self) -> int:
+        """How many processes of this machine it may keep busy; other parallel work of a run takes as many."""
+        return 1

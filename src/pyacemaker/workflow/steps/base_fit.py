@@ -23,6 +23,7 @@ def fit_base(context: StepContext) -> None:
         read_reference_energies(context),
         context.directory / "base.yace",
         progress=lambda done, total: context.progress("fitting the base potential", done, total),
+        processes=context.config.execution.worker_count(),
     )
     write_json(context.directory / "training.json", trained.report())
 

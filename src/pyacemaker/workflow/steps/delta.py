@@ -52,7 +52,10 @@ def _fit_final(context: StepContext, correction: ACEPotential, train: Dataset) -
     weighted = Dataset(structure.replace(weight=weight) for structure in train)
     data = corrected + weighted
     trained = _base_settings(context).train(
-        data, read_reference_energies(context), context.directory / "final.yace"
+        data,
+        read_reference_energies(context),
+        context.directory / "final.yace",
+        processes=context.config.execution.worker_count(),
     )
     _write_active_set(context, data)
     context.progress("delta learning", 2, 3)
