@@ -182,9 +182,12 @@ def measure_small(case: Case) -> float:
 def measure_batch(case: Case, quick: bool) -> dict[str, float]:
     """Seconds to evaluate many structures in one process and in two; the start of the workers included."""
     structure = AtomStructure.from_atoms(case.atoms)
-    batch = [structure] * (20 if quick else 120)
     potential = ACEPotential.from_yace(case.path)
-    potential.evaluate(batch[:1])
+    potential.evaluate([structure])
+    start = time.perf_counter()
+    potential.evaluate([structure] * 10)
+    each = (time.perf_counter() - start) / 10
+    batch = [structure] * int((4.0 if quick else 40.0) / each)
     seconds = []
     for processes in (1, 2):
         start = time.perf_counter()
@@ -237,7 +240,7 @@ def main() -> None:
         call = measure_small(cases[0])
         print(f"one call for a one-atom cell: {call:.0f} µs")
         batch = measure_batch(cases[3], options.quick)
-        print(f"{batch['atoms']} atoms, 1 process {batch['one']:.1f} s, 2 processes {batch['two']:.1f} s")
+        print(f"{batch['atoms']} atoms: 1 process {batch['one']:.1f} s, 2 processes {batch['two']:.1f} s")
     ratios = [row["ratio"] for row in rows if "ratio" in row]
     result = {
         "seconds": round(time.perf_counter() - start, 1),
