@@ -40,8 +40,10 @@ STEP = 0.08
 SHORT = 0.8
 """Share of the typical nearest-neighbour distance below which two atoms alone repel each other: their bond is
 shorter than those in a crystal, but not by that much."""
-MAX_ROUNDS = 100
-"""Rounds in which the set of rows beyond their bounds may change."""
+MAX_ROUNDS = 200
+"""Newton steps at most; each changes which rows are beyond their bounds."""
+SHORTEST_STEP = 1e-6
+"""Share of a Newton step below which no further gain is expected."""
 
 
 @dataclass(frozen=True)
@@ -169,20 +171,36 @@ def restrain(posterior: Posterior, restraints: RestraintRows) -> tuple[Posterior
 def _multipliers(
     free: FloatArray, overlap: FloatArray, restraints: RestraintRows
 ) -> tuple[IntArray, FloatArray]:
-    """The rows that act, and their μ; free: (R,) q without restraints, overlap: (R, R) H."""
-    q = free
-    acting: IntArray = np.zeros(0, dtype=np.int64)
-    multipliers: FloatArray = np.zeros(0)
+    """The rows that act, and their μ; free: (R,) q without restraints, overlap: (R, R) H.
+
+    Newton steps on the convex loss μᵀHμ + STRENGTH² Σ excess², which is quadratic while the same rows act;
+    a step is halved until the loss falls.
+    """
+
+    def state(multipliers: FloatArray) -> tuple[FloatArray, float]:
+        """What each row lacks to its nearest bound, and the loss."""
+        q = free + overlap @ multipliers
+        lacking = np.clip(q, restraints.lowest, restraints.highest) - q
+        return lacking, float(multipliers @ (q - free) + STRENGTH**2 * (lacking @ lacking))
+
+    multipliers = np.zeros(len(free))
+    lacking, loss = state(multipliers)
     for _ in range(MAX_ROUNDS):
-        bound = np.clip(q, restraints.lowest, restraints.highest)
-        now: IntArray = np.flatnonzero(bound != q).astype(np.int64)
-        if np.array_equal(now, acting):
-            break
-        acting = now
+        acting = np.flatnonzero(lacking)
+        bound = (free + overlap @ multipliers + lacking)[acting]
         matrix = overlap[np.ix_(acting, acting)] + np.eye(len(acting)) / STRENGTH**2
-        multipliers = np.asarray(np.linalg.solve(matrix, (bound - free)[acting]))
-        q = free + overlap[:, acting] @ multipliers
-    return acting, multipliers
+        aim = np.zeros(len(free))
+        aim[acting] = np.linalg.solve(matrix, bound - free[acting])
+        step, reached = 1.0, np.inf
+        while reached >= loss and step > SHORTEST_STEP:
+            trial = multipliers + step * (aim - multipliers)
+            lacking, reached = state(trial)
+            step *= 0.5
+        if reached >= loss * (1.0 - 1e-12):
+            break
+        multipliers, loss = trial, reached
+    acting = np.flatnonzero(multipliers).astype(np.int64)
+    return acting, multipliers[acting]
 
 
 def _dimers(wall: Wall) -> Iterator[AtomStructure]:
