@@ -156,8 +156,8 @@ def test_two_processes_name_the_bad_structure(copper):
 def test_processes_are_started_only_for_much_work(copper):
     few = many_structures()
     assert copper.worthwhile_processes(few, 8) == 1
-    assert 1 < copper.worthwhile_processes(few * 400, 8) <= 8
-    assert copper.worthwhile_processes(few * 4000, 2) == 2
+    assert 1 < copper.worthwhile_processes(few * 1000, 8) <= 8
+    assert copper.worthwhile_processes(few * 9000, 2) == 2
     assert copper.worthwhile_processes([], 8) == 1
 
 

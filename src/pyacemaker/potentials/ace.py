@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 CHUNK_ATOMS = 500
 """Atoms in the structures that a worker process takes at a time, at least."""
 
-WORTHWHILE = 300_000
+WORTHWHILE = 600_000
 """Atoms times thousands of basis functions (at least one) from which a second process saves more than the
 seconds in which it starts."""
 
