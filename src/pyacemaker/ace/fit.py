@@ -109,9 +109,6 @@ def row_targets(structure: AtomStructure, shift: float, weights: RowWeights) -> 
     return np.where(factors > 0.0, np.concatenate(target), 0.0), factors
 
 
-_targets = row_targets
-
-
 def folds(structures: int, count: int, seed: int) -> list[IntArray]:
     """A random partition of structure numbers into `count` folds, each in ascending order."""
     order = np.random.default_rng(seed).permutation(structures)

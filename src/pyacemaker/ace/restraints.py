@@ -148,24 +148,34 @@ def restraint_rows(
     return RestraintRows(matrix, np.concatenate(offsets), np.full(count, LOWEST), np.full(count, HIGHEST))
 
 
-def restrain(posterior: Posterior, restraints: RestraintRows) -> tuple[Posterior, int]:
-    """The fit with the restraints, and how many of them act.
+def restrain(posterior: Posterior, restraints: RestraintRows) -> Posterior:
+    """The fit with the restraints.
 
     Minimises the fit's own loss plus `STRENGTH`² Σ max(lowest − q, q − highest, 0)². With M = G + λS and H =
     Aᵀ M⁻¹ A of the rows, those that act (a) change c by M⁻¹ A_a μ, μ = (1/STRENGTH² + H_aa)⁻¹ (bound − q)_a;
     which act is found by repetition. The covariance stays that of the data.
     """
-    unknowns = len(posterior.mean)
+    rows = _padded(restraints, len(posterior.mean))
+    whitened = posterior.whitened(rows)
+    free = rows.T @ posterior.mean + restraints.offset
+    acting, multipliers = _multipliers(free, whitened.T @ whitened, restraints)
+    if not len(acting):
+        return posterior
+    mean = posterior.mean + posterior.unwhitened(whitened[:, acting] @ multipliers)
+    return replace(posterior, mean=mean)
+
+
+def acting(coefficients: FloatArray, restraints: RestraintRows) -> int:
+    """How many rows lie beyond their bounds with the given coefficients: those that pull at them."""
+    q = _padded(restraints, len(coefficients)).T @ coefficients + restraints.offset
+    return int(np.sum((q < restraints.lowest) | (q > restraints.highest)))
+
+
+def _padded(restraints: RestraintRows, unknowns: int) -> FloatArray:
+    """(unknowns, R): further unknowns (shifts of E0) have no slope."""
     rows = np.zeros((unknowns, restraints.rows.shape[1]))
     rows[: len(restraints.rows)] = restraints.rows
-    free = rows.T @ posterior.mean + restraints.offset
-    whitened = posterior.whitened(rows)
-    overlap = whitened.T @ whitened
-    acting, multipliers = _multipliers(free, overlap, restraints)
-    if not len(acting):
-        return posterior, 0
-    mean = posterior.mean + posterior.unwhitened(whitened[:, acting] @ multipliers)
-    return replace(posterior, mean=mean), len(acting)
+    return rows
 
 
 def _multipliers(

@@ -18,6 +18,9 @@ from pyacemaker.structures import FloatArray, IntArray
 STRENGTHS = tuple(10.0**-k for k in range(13))
 """The ridge strengths that are considered: 1, 0.1 … 10⁻¹²."""
 
+Adjust = Callable[[Posterior], Posterior]
+"""What a fit undergoes after its solution (restraints): it moves the mean."""
+
 COARSE = 3
 """Every so many of the strengths are tried first."""
 
@@ -41,16 +44,23 @@ class RidgeSolution:
 
 
 def solve(
-    state: NormalEquations, strength: float, prior: FloatArray, mean: FloatArray | None = None
+    state: NormalEquations,
+    strength: float,
+    prior: FloatArray,
+    mean: FloatArray | None = None,
+    adjust: Adjust | None = None,
 ) -> RidgeSolution:
-    """The ridge solution for a given λ. prior: (K,) p_f. mean: (K,) the prior's mean, zero where None."""
+    """The ridge solution for a given λ.
+
+    prior: (K,) p_f. mean: (K,) the prior's mean, zero where None. adjust: applied to the solution.
+    """
     system = _Scaled(state, _scale(state, prior), mean)
     factor = system.factor(strength)
     if factor is None:
         return RidgeSolution(np.full(len(prior), np.nan), strength, "given", inf)
-    coefficients = system.coefficients(factor)
-    posterior = Posterior(coefficients, system.noise(factor), system.known, system.scale, factor)
-    return RidgeSolution(coefficients, strength, "given", system.condition(factor), posterior=posterior)
+    posterior = system.posterior(factor, adjust)
+    condition = system.condition(factor)
+    return RidgeSolution(posterior.mean, strength, "given", condition, posterior=posterior)
 
 
 def cross_validate(
@@ -59,6 +69,7 @@ def cross_validate(
     mean: FloatArray | None = None,
     strengths: Sequence[float] = STRENGTHS,
     slack: float = 0.01,
+    adjust: Adjust | None = None,
 ) -> RidgeSolution:
     """The λ with the smallest mean log squared residual on the folds left out, then the solution on all.
 
@@ -74,10 +85,11 @@ def cross_validate(
         for fold in folds:
             # one fold's system at a time: each is as large as the Gram matrix
             system = _Scaled(whole, scale, mean, without=fold)
-            logarithms += [system.held_out_logarithm(fold, strength) for strength in tried]
+            logarithms += [system.held_out_logarithm(fold, strength, adjust) for strength in tried]
         return list(map(float, logarithms / len(folds)))
 
-    return _chosen(whole, prior, mean, _search(held_out, strengths, slack), "cross-validation", slack)
+    criterion = _search(held_out, strengths, slack)
+    return _chosen(whole, prior, mean, criterion, "cross-validation", slack, adjust)
 
 
 def maximise_evidence(
@@ -85,8 +97,11 @@ def maximise_evidence(
     prior: FloatArray,
     mean: FloatArray | None = None,
     strengths: Sequence[float] = STRENGTHS,
+    adjust: Adjust | None = None,
 ) -> RidgeSolution:
     """The λ with the largest marginal likelihood, noise variance integrated out at its optimum.
+
+    adjust: applied to the solution; it takes no part in the choice of λ.
 
     −2 log p(y|λ) = R log(2π σ²) + R + log det(G̃ + λ) − K log λ with R σ² = |A c − y|² + λ |s(c − c⁰)|².
     """
@@ -95,7 +110,7 @@ def maximise_evidence(
     def evidence(tried: Sequence[float]) -> list[float]:
         return [system.minus_log_evidence(strength) for strength in tried]
 
-    return _chosen(state, prior, mean, _search(evidence, strengths, 0.0), "evidence", 0.0)
+    return _chosen(state, prior, mean, _search(evidence, strengths, 0.0), "evidence", 0.0, adjust)
 
 
 def _search(
@@ -141,11 +156,12 @@ def _chosen(
     criterion: dict[float, float],
     method: str,
     slack: float,
+    adjust: Adjust | None,
 ) -> RidgeSolution:
     limit = min(criterion.values()) + slack
     strength = max(s for s, value in criterion.items() if value <= limit)
     ordered = {s: criterion[s] for s in sorted(criterion, reverse=True)}
-    return replace(solve(state, strength, prior, mean), method=method, criterion=ordered)
+    return replace(solve(state, strength, prior, mean, adjust), method=method, criterion=ordered)
 
 
 def _scale(state: NormalEquations, prior: FloatArray) -> FloatArray:
@@ -213,12 +229,18 @@ class _Scaled:
         reciprocal, _ = dpocon(factor, norm, uplo="L")
         return float(1.0 / reciprocal) if reciprocal > 0 else inf
 
-    def held_out_logarithm(self, fold: NormalEquations, strength: float) -> float:
+    def posterior(self, factor: FloatArray, adjust: Adjust | None) -> Posterior:
+        """The distribution of the coefficients, adjusted."""
+        found = Posterior(self.coefficients(factor), self.noise(factor), self.known, self.scale, factor)
+        return found if adjust is None else adjust(found)
+
+    def held_out_logarithm(self, fold: NormalEquations, strength: float, adjust: Adjust | None) -> float:
         """log of the mean squared residual on the rows of `fold`; infinite without a solution."""
         factor = self.factor(strength)
         if factor is None:
             return inf
-        return log(max(fold.loss(self.coefficients(factor)) / max(1, fold.rows), 1e-300))
+        coefficients = self.posterior(factor, adjust).mean
+        return log(max(fold.loss(coefficients) / max(1, fold.rows), 1e-300))
 
     def noise(self, factor: FloatArray) -> float:
         """σ² = (|A c − y|² + λ|z|²)/R at the solution."""

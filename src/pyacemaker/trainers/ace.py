@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
@@ -12,14 +13,15 @@ from pydantic import Field, model_validator
 
 from pyacemaker.base import InputFile
 from pyacemaker.baselines import AnyBaseline, Baseline
-from pyacemaker.errors import ConfigError, TrainingDivergenceError
+from pyacemaker.errors import TrainingDivergenceError
 from pyacemaker.files import replacing
 from pyacemaker.structures import Dataset, FloatArray
 from pyacemaker.structures.accuracy import LabelCounts
-from pyacemaker.trainers.ace_basis import BasisSettings, Positive, check_carried
+from pyacemaker.trainers.ace_basis import BasisSettings, Positive, check_carried, window_indices
 from pyacemaker.trainers.ace_labels import (
     ReferenceEnergies,
     accuracy,
+    baseline_facts,
     baseline_labels,
     check_accuracy,
     choose_reference,
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from pyacemaker.ace.model import ACEModel
     from pyacemaker.ace.pairs import PairStatistics
     from pyacemaker.ace.posterior import Posterior
+    from pyacemaker.ace.restraints import RestraintRows
     from pyacemaker.ace.ridge import RidgeSolution
     from pyacemaker.ace.shards import LinearProblem
     from pyacemaker.potentials.ace import ACEPotential
@@ -201,19 +204,15 @@ class AceTrainer(BasisSettings):
         problem = self._problem(basis, e0, shifts)
         importance = softened(training, self.soft_force)
         states = self._states(problem, training, importance, progress, processes, shards)
-        solution = self._chosen(states, strengths, mean, len(training))
-        rows, acting = 0, 0
-        if self.restraints and start is None:
-            solution, rows, acting = self._restrained(solution, basis, statistics)
+        walls = self._walls(basis, statistics) if self.restraints and start is None else None
+        solution = self._chosen(states, strengths, mean, len(training), walls)
         if not np.isfinite(solution.coefficients).all():
             raise TrainingDivergenceError(
                 f"the fit of {len(basis)} functions to {len(training)} structures has no finite solution; "
                 "use fewer functions or set a larger ridge"
             )
         e0 = e0 + shifts @ solution.coefficients[len(basis) :]
-        return LinearFit(
-            problem, solution, e0, strengths, mean, training, importance, statistics, (rows, acting)
-        )
+        return LinearFit(problem, solution, e0, strengths, mean, training, importance, statistics, walls)
 
     def _finish(
         self, fitted: LinearFit, dataset: Dataset, out: Path, test: Dataset | None, started: float
@@ -231,7 +230,7 @@ class AceTrainer(BasisSettings):
         held_out = test.labelled() if test is not None else Dataset()
         validation = accuracy(potential, held_out, baseline) if len(held_out) else None
         metrics = TrainingMetrics(train, validation, time.monotonic() - started)
-        facts = fitted.facts() | _baseline_facts(baseline)
+        facts = fitted.facts() | baseline_facts(baseline)
         if test is not None:
             facts["counts"]["test"] = asdict(LabelCounts.of(held_out))
         logger.info("ACE fit: %s functions, ridge %.1e, %s", facts["functions"], facts["ridge"], train)
@@ -290,30 +289,20 @@ class AceTrainer(BasisSettings):
     ) -> dict[tuple[int, int], tuple[float, float]]:
         from pyacemaker.ace.pairs import core_windows
 
-        given = _window_indices(self.windows, elements)
+        given = window_indices(self.windows, elements)
         return core_windows(statistics, elements, given, self.window_width)
 
-    def _restrained(
-        self, solution: "RidgeSolution", basis: "Basis", statistics: "PairStatistics"
-    ) -> "tuple[RidgeSolution, int, int]":
-        """The solution with a repulsive wall, the number of invented rows, and how many of them act."""
+    def _walls(self, basis: "Basis", statistics: "PairStatistics") -> "RestraintRows":
+        """The invented rows."""
         from pyacemaker.ace.design import Design
-        from pyacemaker.ace.restraints import restrain, restraint_rows, restraint_structures, walls
+        from pyacemaker.ace.restraints import restraint_rows, restraint_structures, walls
 
-        if solution.posterior is None:
-            return solution, 0, 0
         windows = self._windows(basis.elements, statistics)
         pairs = walls(basis.elements, statistics, windows, self.cutoff)
         structures = Dataset(restraint_structures(pairs, statistics))
         baseline = self.additive_baseline
         extra = None if baseline is None else baseline_labels(structures, baseline)
-        rows = restraint_rows(Design(basis), structures, extra)
-        posterior, acting = restrain(solution.posterior, rows)
-        return (
-            replace(solution, coefficients=posterior.mean, posterior=posterior),
-            len(structures),
-            acting,
-        )
+        return restraint_rows(Design(basis), structures, extra)
 
     def _problem(self, basis: "Basis", e0: FloatArray, shifts: FloatArray) -> "LinearProblem":
         from pyacemaker.ace.fit import RowWeights
@@ -357,15 +346,18 @@ class AceTrainer(BasisSettings):
         prior: FloatArray,
         mean: FloatArray | None,
         structures: int,
+        walls: "RestraintRows | None",
     ) -> "RidgeSolution":
         from pyacemaker.ace import ridge
+        from pyacemaker.ace.restraints import restrain
 
+        adjust = None if walls is None else partial(restrain, restraints=walls)
         method = self._method(structures)
         if method == "cross-validation":
-            return ridge.cross_validate(states, prior, mean, slack=self.caution)
+            return ridge.cross_validate(states, prior, mean, slack=self.caution, adjust=adjust)
         if method == "evidence":
-            return ridge.maximise_evidence(states[0], prior, mean)
-        return ridge.solve(states[0], float(method), prior, mean)
+            return ridge.maximise_evidence(states[0], prior, mean, adjust=adjust)
+        return ridge.solve(states[0], float(method), prior, mean, adjust)
 
     def _method(self, structures: int) -> str | float:
         if self.ridge != "auto":
@@ -400,24 +392,3 @@ def fit_ace(
     return FitResult(
         potential, trained.metrics, trained.facts, fitted.solution.posterior, fitted.problem.basis
     )
-
-
-def _baseline_facts(baseline: Baseline | None) -> dict[str, Any]:
-    if baseline is None:
-        return {}
-    use = (
-        "this potential is only the correction to the additive baseline: use it together with it, as "
-        "pair_style hybrid/overlay in LAMMPS or as a SumPotential"
-    )
-    return {"baseline": baseline.model_dump(mode="json"), "use": use}
-
-
-def _window_indices(windows: Mapping[str, float], elements: tuple[str, ...]) -> dict[tuple[int, int], float]:
-    found = {}
-    for pair, end in windows.items():
-        symbols = pair.split("-")
-        if len(symbols) != 2:
-            raise ConfigError(f"windows: {pair!r} is not a pair of elements like C-H")
-        if all(symbol in elements for symbol in symbols):
-            found[elements.index(symbols[0]), elements.index(symbols[1])] = end
-    return found

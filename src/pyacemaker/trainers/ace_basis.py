@@ -324,3 +324,15 @@ def _elements_of(name: str) -> frozenset[str] | None:
 
 def _total(blocks: "Sequence[Sequence[Block]]") -> int:
     return int(np.sum([len(block) for of_element in blocks for block in of_element]))
+
+
+def window_indices(windows: Mapping[str, float], elements: tuple[str, ...]) -> dict[tuple[int, int], float]:
+    """`windows` by pair of species; `ConfigError` for a name that is no pair. Other elements are left out."""
+    found = {}
+    for pair, end in windows.items():
+        symbols = pair.split("-")
+        if len(symbols) != 2:
+            raise ConfigError(f"windows: {pair!r} is not a pair of elements like C-H")
+        if all(symbol in elements for symbol in symbols):
+            found[elements.index(symbols[0]), elements.index(symbols[1])] = end
+    return found

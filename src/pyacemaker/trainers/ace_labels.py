@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -80,6 +80,17 @@ def baseline_labels(dataset: Dataset, baseline: "Baseline") -> list[Labels]:
         with locating(index, structure):
             found += baseline.evaluate([structure])
     return found
+
+
+def baseline_facts(baseline: "Baseline | None") -> dict[str, Any]:
+    """What has to be said of a potential that only corrects an additive baseline; empty without one."""
+    if baseline is None:
+        return {}
+    use = (
+        "this potential is only the correction to the additive baseline: use it together with it, as "
+        "pair_style hybrid/overlay in LAMMPS or as a SumPotential"
+    )
+    return {"baseline": baseline.model_dump(mode="json"), "use": use}
 
 
 def choose_reference(

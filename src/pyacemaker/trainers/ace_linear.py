@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pyacemaker.ace.basis import Basis
     from pyacemaker.ace.model import ACEModel
     from pyacemaker.ace.pairs import PairStatistics
+    from pyacemaker.ace.restraints import RestraintRows
     from pyacemaker.ace.ridge import RidgeSolution
     from pyacemaker.ace.shards import LinearProblem
 
@@ -22,7 +23,7 @@ class LinearFit:
 
     e0: (N,), eV, the shifts included. prior: (K + M,) p of each unknown. mean: (K + M,) the prior's mean,
     None: zero. training, importance: what was fitted to (without the baseline), and the factors on its
-    errors. restraints: how many invented rows there are, and how many of them changed the fit.
+    errors. restraints: the invented rows.
     """
 
     problem: "LinearProblem"
@@ -33,7 +34,7 @@ class LinearFit:
     training: Dataset
     importance: FloatArray
     statistics: "PairStatistics"
-    restraints: tuple[int, int] = (0, 0)
+    restraints: "RestraintRows | None" = None
 
     @property
     def coefficients(self) -> FloatArray:
@@ -63,11 +64,18 @@ class LinearFit:
             "condition": solution.condition,
             "windows": _windows(basis),
             "closest": _closest(symbols, self.statistics),
-            "restraints": {
-                "invented_rows": self.restraints[0],
-                "acting": self.restraints[1],
-                "note": "invented, not data: bounds that keep the short-range wall repulsive",
-            },
+            "restraints": self._restraint_facts(),
+        }
+
+    def _restraint_facts(self) -> dict[str, Any]:
+        from pyacemaker.ace.restraints import acting
+
+        if self.restraints is None:
+            return {"invented_rows": 0}
+        return {
+            "invented_rows": len(self.restraints.offset),
+            "acting": acting(self.solution.coefficients, self.restraints),
+            "note": "invented, not data: bounds that keep the short-range wall repulsive",
         }
 
 
