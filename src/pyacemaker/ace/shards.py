@@ -29,7 +29,7 @@ LARGEST_NUMBER = 32
 SMALLEST_ROWS = 1000
 """Rows below which a shard is not worth a process's attention."""
 
-PARALLEL_WORK = 1.5e6
+PARALLEL_WORK = 5e6
 """Atoms × functions below which workers would take longer to start than this process takes alone."""
 
 _VERSION = 1
