@@ -15,7 +15,7 @@ from pyacemaker.ace.residuals import LabelledRows, RowLoss
 from pyacemaker.structures import AtomStructure, Labels
 
 VOIGT = ([0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1])
-WEIGHTS = RowWeights(3.0, 1.0, 1.0)
+WEIGHTS = RowWeights(3.0, 1.0, 1.0, 4.0)
 E0 = np.array([-1.5])
 
 

@@ -14,7 +14,7 @@ from pyacemaker.errors import ConfigError
 from pyacemaker.structures import AtomStructure, Labels
 
 VOIGT = ([0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1])
-WEIGHTS = RowWeights(3.0, 0.7, 2.0)
+WEIGHTS = RowWeights(3.0, 0.7, 2.0, 4.0)
 E0 = np.array([-3.0, 1.0])
 
 

@@ -164,7 +164,7 @@ def test_restraints_hold_the_wall_where_no_data_comes(linear, data):
         )
         for r in distances
     ]
-    wall = LabelledRows.of_wall(dimers, linear.model().to_model())
+    wall = LabelledRows.of_wall(dimers, linear.model().to_model(), 3.0)
     assert wall.rows == 10
     assert loss(linear.model(), wall) == pytest.approx(0.0, abs=1e-12)
     plan = Plan(radial=False, limits=QUICK)

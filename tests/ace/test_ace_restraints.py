@@ -29,7 +29,7 @@ ELEMENTS = ("Al", "Cu")
 def statistics():
     closest = np.array([[2.3, np.inf], [np.inf, 1.9]])
     typical = np.array([[2.8, np.inf], [np.inf, 2.5]])
-    return PairStatistics(closest, typical, np.full((2, 2), 12), np.array([2.4, np.inf]))
+    return PairStatistics(closest, typical, np.full((2, 2), 12), np.array([2.4, np.inf]), 5.0)
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from pyacemaker.errors import DataError, UnsupportedElementError
 from pyacemaker.structures import AtomStructure, Labels, LabelWeights
 
 E0 = np.array([-3.0, 1.0])
-WEIGHTS = RowWeights(3.0, 0.7, 2.0)
+WEIGHTS = RowWeights(3.0, 0.7, 2.0, 4.0)
 
 
 @cache
@@ -147,7 +147,7 @@ def test_what_changed_is_computed_again(problem, structures, tmp_path, change):
     "change",
     [
         {"e0": E0 + 1e-12},
-        {"weights": RowWeights(3.0, 0.7, 2.1)},
+        {"weights": RowWeights(3.0, 0.7, 2.1, 4.0)},
         {"shifts": np.eye(2)},
         {"basis": make_basis(functions=20, max_rank=3, cutoff=4.1)},
         {"basis": make_basis(functions=60, max_rank=3)},

@@ -23,12 +23,14 @@ Column = tuple[int, int, int]
 Keep = Callable[[tuple[Column, ...]], bool]
 """Whether a product of these factors is wanted."""
 
-RANK_COST = 1.0
+RANK_COST = 1.5
 """What one more factor adds to the degree of a product."""
-IDLE_SHELLS = 3
+IDLE_SHELLS = 6
 """Shells of degree without a wanted block after which none is expected beyond."""
-ANGULAR_COST = 1.0
+ANGULAR_COST = 0.5
 """What one more unit of l adds to the degree of a product; one more unit of n adds 1."""
+SHELL = 0.5
+"""Steps in degree by which a graded basis grows."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -239,7 +241,7 @@ def graded_blocks(
     many: list[Block] = []
     degree, exhausted, idle = 1.0, False, 0
     while len(pairs) + sum(map(len, many)) < functions and not exhausted:
-        degree += 1.0
+        degree += SHELL
         before = len(many)
         many = [
             block
@@ -250,10 +252,10 @@ def graded_blocks(
         ]
         idle = idle + 1 if len(many) == before else 0
         exhausted = (idle > 0 and degree > 3 * nradbase) or (keep is not None and idle >= IDLE_SHELLS)
-    last_shell = sum(len(block) for block in many if block.degree > degree - 0.5)
+    last_shell = sum(len(block) for block in many if block.degree > degree - 0.5 * SHELL)
     reached = len(pairs) + sum(map(len, many))
     if last_shell and (reached - last_shell) * reached > functions**2:
-        many = [block for block in many if block.degree <= degree - 0.5]
+        many = [block for block in many if block.degree <= degree - 0.5 * SHELL]
     return tuple(sorted(pairs + many, key=lambda block: (block.rank, block.columns)))
 
 

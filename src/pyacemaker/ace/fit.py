@@ -7,8 +7,12 @@ import numpy as np
 
 from pyacemaker.ace.design import Design, species_of
 from pyacemaker.ace.gram import NormalEquations
+from pyacemaker.ace.neighbours import neighbour_list
 from pyacemaker.errors import DataError
 from pyacemaker.structures import AtomStructure, BoolArray, FloatArray, IntArray
+
+ALONE = 7.0
+"""Å: a single atom whose periodic images are farther is isolated."""
 
 ROWS_PER_BATCH = 1024
 """Rows of the design matrix that are held at once, unless one structure has more."""
@@ -16,15 +20,18 @@ ROWS_PER_BATCH = 1024
 
 @dataclass(frozen=True)
 class RowWeights:
-    """Row weights: a structure of n atoms has the rows w_E E/√n, w_F F and w_S V σ/√n.
+    """Row weights: a structure of n atoms has the rows w_E √N E/n, w_F F and w_S V σ/√n.
 
-    The √n keeps the balance between one energy and 3n forces the same for molecules and for large cells.
+    Energies count per atom, as they are judged, whatever the size of the structure; with N = `size`, about
+    the mean number of atoms, the balance between one energy and 3n forces is the same for data of small and
+    of large structures.
     Weights of single labels (`LabelWeights`) multiply the squared errors on top.
     """
 
     energy: float
     forces: float
     stress: float
+    size: float
 
 
 def normal_equations(
@@ -95,7 +102,7 @@ def row_targets(structure: AtomStructure, shift: float, weights: RowWeights) -> 
         raise ValueError(f"structure {structure.id} has no labels")
     atoms, volume = len(structure), structure.volume
     target = [np.array([labels.energy - shift]), labels.forces.ravel()]
-    weight = [np.array([weights.energy / np.sqrt(atoms)]), np.full(3 * atoms, weights.forces)]
+    weight = [np.array([weights.energy * np.sqrt(weights.size) / atoms]), np.full(3 * atoms, weights.forces)]
     if single is not None:
         weight[0] = weight[0] * np.sqrt(single.energy)
         weight[1] = weight[1] * np.sqrt(single.forces.ravel())
@@ -126,7 +133,7 @@ def reference_energies(structures: Sequence[AtomStructure], elements: Sequence[s
     composition = _composition(used, elements)
     energies = np.array([s.labels.energy for s in used if s.labels is not None])
     e0, known = isolated_energies(used, elements)
-    alone = composition.sum(axis=1) == 1
+    alone = np.array([is_isolated(structure) for structure in used], dtype=bool)
     if known.all() or alone.all():
         return e0
     rest, sizes = composition[~alone], composition[~alone].sum(axis=1)
@@ -138,6 +145,13 @@ def reference_energies(structures: Sequence[AtomStructure], elements: Sequence[s
     return e0
 
 
+def is_isolated(structure: AtomStructure) -> bool:
+    """Whether it is a single atom, its own periodic images farther than `ALONE`."""
+    if len(structure) != 1:
+        return False
+    return len(neighbour_list(structure.positions, structure.cell, structure.pbc, ALONE)) == 0
+
+
 def isolated_energies(
     structures: Sequence[AtomStructure], elements: Sequence[str]
 ) -> tuple[FloatArray, BoolArray]:
@@ -145,7 +159,7 @@ def isolated_energies(
     found: list[list[float]] = [[] for _ in elements]
     for structure in structures:
         used = structure.label_weights is None or structure.label_weights.energy > 0.0
-        if len(structure) == 1 and structure.labels is not None and used:
+        if is_isolated(structure) and structure.labels is not None and used:
             found[int(species_of(elements, structure)[0])].append(structure.labels.energy)
     known = np.array([bool(values) for values in found])
     return np.array([float(np.median(values)) if values else 0.0 for values in found]), known

@@ -23,6 +23,9 @@ import numpy as np
 from pyacemaker.ace.gram import NormalEquations
 from pyacemaker.structures import FloatArray
 
+SMALL_GAINS = 5
+"""Steps with little gain after which a descent has converged; few may only mean that it is damped."""
+
 Reason = Literal["converged", "validation", "iterations", "time", "no step"]
 """Why a descent ended: the loss stood still, the validation loss did, a limit, or no damping gave a lower
 loss."""
@@ -33,6 +36,9 @@ ROUNDING = 1e-14
 """Added to the unit diagonal, so that rounding alone does not make the equations indefinite."""
 SMALLEST_DAMPING, LARGEST_DAMPING = 1e-12, 1e6
 """Bounds of μ."""
+SHARE = 1e-3
+"""Of μ that is also added to the unit diagonal of what is damped: the blocks alone leave directions free on
+which nothing depends, such as a scale moved from a radial function to its coefficients."""
 FACTOR = 10.0
 """Ratio of the dampings that are tried one after the other."""
 
@@ -62,7 +68,7 @@ class Prior:
 @dataclass(frozen=True)
 class Limits:
     """When a descent ends: after `iterations`; after `patience` iterations without a lower validation loss;
-    after two iterations that lower the loss by less than `tolerance` (a share); after `seconds`.
+    after `SMALL_GAINS` iterations that lower the loss by less than `tolerance` (a share); after `seconds`.
     """
 
     iterations: int = 30
@@ -164,8 +170,8 @@ class _Path:
         """The reason to end after a step, if there is one."""
         if self.steps - self._best_step >= limits.patience:
             return "validation"
-        gains = [1.0 - after / before for before, after in pairwise(self._totals[-3:])]
-        return "converged" if len(gains) == 2 and max(gains) < limits.tolerance else None
+        gains = [1.0 - after / before for before, after in pairwise(self._totals[-SMALL_GAINS - 1 :])]
+        return "converged" if len(gains) == SMALL_GAINS and max(gains) < limits.tolerance else None
 
     def descent(self, reason: Reason) -> Descent:
         loss, validation = self._history[self._best_step]
@@ -235,7 +241,7 @@ class Normal:
         if not len(self._known):
             return step
         system = self._system * np.where(self._damped, 1.0 + damping, 1.0)
-        system[np.diag_indices(len(system))] += ROUNDING
+        system[np.diag_indices(len(system))] += ROUNDING + damping * SHARE * np.diag(self._damped)
         factor, info = dpotrf(system, lower=1, clean=0, overwrite_a=1)
         if info != 0:
             return None

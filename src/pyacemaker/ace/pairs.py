@@ -26,6 +26,19 @@ WIDTH_FACTOR = 0.25
 """Width of every window as a share of the shortest one's end. Equal widths keep E continuous when two
 neighbours compete for being the closest."""
 
+NATURAL_NEIGHBOURS = 36
+"""Neighbours that an automatic cutoff takes in: of 26 to 45, about the best for Si and Mo (mlearn)."""
+NATURAL_RANGE = (4.8, 6.5)
+"""Å: shortest and longest automatic cutoff of bulk."""
+SPARSE_CUTOFF = 5.0
+"""Å: automatic cutoff where there is no bulk."""
+FEWEST_OF_BULK = 25
+"""Neighbours within `SIGHT` of the median atom below which there is no bulk."""
+SIGHT = 6.0
+"""Å: within which the density is measured."""
+SAMPLED = 50
+"""Structures in which the density is measured."""
+
 
 @dataclass(frozen=True, eq=False)
 class PairStatistics:
@@ -34,13 +47,15 @@ class PairStatistics:
     closest: (N, N) shortest distance, Å, infinite where no such pair is within the cutoff. typical: (N, N)
     median over centres of the distance to the closest such neighbour, Å. neighbours: (N, N) largest number
     within the cutoff. dense: (N,) by centre, shortest distance of an eighth-nearest neighbour, Å, infinite
-    where no atom has eight: the nearest-neighbour distance of the most compressed close packing.
+    where no atom has eight: the nearest-neighbour distance of the most compressed close packing. cutoff: Å,
+    how far was looked.
     """
 
     closest: FloatArray
     typical: FloatArray
     neighbours: IntArray
     dense: FloatArray
+    cutoff: float
 
 
 def pair_statistics(
@@ -70,7 +85,29 @@ def pair_statistics(
     for pair, distances in nearest.items():
         if distances:
             closest[pair], typical[pair] = np.min(distances), np.median(distances)
-    return PairStatistics(np.minimum(closest, closest.T), np.minimum(typical, typical.T), neighbours, dense)
+    return PairStatistics(
+        np.minimum(closest, closest.T), np.minimum(typical, typical.T), neighbours, dense, cutoff
+    )
+
+
+def natural_cutoff(structures: Sequence[AtomStructure]) -> float:
+    """Å: a sphere of this radius holds about `NATURAL_NEIGHBOURS` atoms of the bulk that the structures show.
+
+    The density is that around the median atom of up to `SAMPLED` structures, within `SIGHT`. Structures
+    without a bulk (molecules, clusters, single layers) get `SPARSE_CUTOFF`. Raises as `neighbour_list`.
+    """
+    pick = np.unique(np.linspace(0, len(structures) - 1, min(SAMPLED, len(structures))).astype(int))
+    counts: list[IntArray] = []
+    for position in pick:
+        structure = structures[position]
+        with locating(int(position), structure):
+            edges = neighbour_list(structure.positions, structure.cell, structure.pbc, SIGHT)
+        counts.append(np.diff(edges.offsets(len(structure))))
+    crowd = float(np.median(np.concatenate(counts))) if counts else 0.0
+    if crowd < FEWEST_OF_BULK:
+        return SPARSE_CUTOFF
+    radius = SIGHT * (NATURAL_NEIGHBOURS / crowd) ** (1.0 / 3.0)
+    return round(float(np.clip(radius, *NATURAL_RANGE)), 1)
 
 
 def _lower_dense(dense: FloatArray, species: IntArray, edges: Edges) -> None:

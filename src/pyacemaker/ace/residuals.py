@@ -24,9 +24,6 @@ from pyacemaker.structures import AtomStructure, FloatArray, IntArray
 SHARDS = 8
 """Parts of the structures whose normal equations are made one by one, by any process."""
 
-WALL_STRENGTH = 3.0
-"""Weight of a row of the repulsive wall that is off by its whole size."""
-
 Model = TypeVar("Model")
 
 _VOIGT = ([0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1])
@@ -65,11 +62,11 @@ class LabelledRows:
         return cls(tuple(structures), tuple(targets), tuple(factors))
 
     @classmethod
-    def of_wall(cls, structures: Sequence[AtomStructure], model: ACEModel) -> "LabelledRows":
+    def of_wall(cls, structures: Sequence[AtomStructure], model: ACEModel, strength: float) -> "LabelledRows":
         """Rows that hold forces or stresses of compressed structures to what `model` says of them.
 
         structures: labelled with guesses (`pyacemaker.ace.restraints`). A row whose guess is zero does
-        not count, the others add (`WALL_STRENGTH` × error / size of the guess)² to the loss.
+        not count, the others add (strength × error / size of the guess)² to the loss.
         """
         compiled, targets, weights = CompiledModel(model), [], []
         for structure in structures:
@@ -81,7 +78,7 @@ class LabelledRows:
             guess = np.concatenate(parts[: 2 if structure.volume is None else 3])
             size = max(float(np.linalg.norm(guess)), 1e-6)
             targets.append(_predicted(compiled, structure))
-            weights.append(np.where(guess != 0.0, WALL_STRENGTH / size, 0.0))
+            weights.append(np.where(guess != 0.0, strength / size, 0.0))
         return cls(tuple(structures), tuple(targets), tuple(weights))
 
     def part(self, numbers: IntArray) -> "LabelledRows":

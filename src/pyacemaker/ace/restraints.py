@@ -33,8 +33,9 @@ OUTER_SHARE = 0.2
 """… and at the closest distance of the data."""
 LOWEST, HIGHEST = 0.3, 3.0
 """Bounds of a slope as multiples of its guess."""
-STRENGTH = 3.0
-"""Weight of a row that is off by once its guess beyond a bound."""
+STRENGTH = 40.0
+"""Weight of a row that is off by once its guess beyond a bound, in standard deviations of the data's weighted
+residuals: what the data knows well, a guess does not change."""
 STEP = 0.08
 """Å between distances."""
 SHORT = 0.8
@@ -151,14 +152,16 @@ def restraint_rows(
 def restrain(posterior: Posterior, restraints: RestraintRows) -> Posterior:
     """The fit with the restraints.
 
-    Minimises the fit's own loss plus `STRENGTH`² Σ max(lowest − q, q − highest, 0)². With M = G + λS and H =
-    Aᵀ M⁻¹ A of the rows, those that act (a) change c by M⁻¹ A_a μ, μ = (1/STRENGTH² + H_aa)⁻¹ (bound − q)_a;
-    which act is found by repetition. The covariance stays that of the data.
+    Minimises the fit's own loss plus w² Σ max(lowest − q, q − highest, 0)², w² = `STRENGTH`² σ² with σ² the
+    noise of the data's weighted rows. With M = G + λS and H = Aᵀ M⁻¹ A of the restraints' rows, those that
+    act (a) change c by M⁻¹ A_a μ, μ = (1/w² + H_aa)⁻¹ (bound − q)_a; which act is found by repetition. The
+    covariance stays that of the data.
     """
     rows = _padded(restraints, len(posterior.mean))
     whitened = posterior.whitened(rows)
     free = rows.T @ posterior.mean + restraints.offset
-    acting, multipliers = _multipliers(free, whitened.T @ whitened, restraints)
+    weight = max(STRENGTH**2 * posterior.noise, 1e-100)
+    acting, multipliers = _multipliers(free, whitened.T @ whitened, restraints, weight)
     if not len(acting):
         return posterior
     mean = posterior.mean + posterior.unwhitened(whitened[:, acting] @ multipliers)
@@ -179,11 +182,11 @@ def _padded(restraints: RestraintRows, unknowns: int) -> FloatArray:
 
 
 def _multipliers(
-    free: FloatArray, overlap: FloatArray, restraints: RestraintRows
+    free: FloatArray, overlap: FloatArray, restraints: RestraintRows, weight: float
 ) -> tuple[IntArray, FloatArray]:
     """The rows that act, and their μ; free: (R,) q without restraints, overlap: (R, R) H.
 
-    Newton steps on the convex loss μᵀHμ + STRENGTH² Σ excess², which is quadratic while the same rows act;
+    Newton steps on the convex loss μᵀHμ + weight Σ excess², which is quadratic while the same rows act;
     a step is halved until the loss falls.
     """
 
@@ -191,14 +194,14 @@ def _multipliers(
         """What each row lacks to its nearest bound, and the loss."""
         q = free + overlap @ multipliers
         lacking = np.clip(q, restraints.lowest, restraints.highest) - q
-        return lacking, float(multipliers @ (q - free) + STRENGTH**2 * (lacking @ lacking))
+        return lacking, float(multipliers @ (q - free) + weight * (lacking @ lacking))
 
     multipliers = np.zeros(len(free))
     lacking, loss = state(multipliers)
     for _ in range(MAX_ROUNDS):
         acting = np.flatnonzero(lacking)
         bound = (free + overlap @ multipliers + lacking)[acting]
-        matrix = overlap[np.ix_(acting, acting)] + np.eye(len(acting)) / STRENGTH**2
+        matrix = overlap[np.ix_(acting, acting)] + np.eye(len(acting)) / weight
         aim = np.zeros(len(free))
         aim[acting] = np.linalg.solve(matrix, bound - free[acting])
         step, reached = 1.0, np.inf

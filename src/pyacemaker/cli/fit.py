@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import typer
 
@@ -15,6 +15,8 @@ from pyacemaker.cli.options import (
     print_accuracy,
     write_json,
 )
+
+NamedReference = Literal["auto", "composition", "fitted"]
 
 CONFIG_CURE = (
     "write the fit's settings into it, those that a run has under `base`, such as `cutoff: 5.5` and "
@@ -30,7 +32,7 @@ def fit(
     config: Annotated[Path | None, typer.Option(help="Settings of the fit (YAML).")] = None,
     prior: Annotated[Path | None, typer.Option(help="A linear .yace to start from.")] = None,
     reference_energies: Annotated[
-        str | None, typer.Option(help="auto, fitted, or energies in eV like Si=-0.8,O=-2.1.")
+        str | None, typer.Option(help="auto, composition, fitted, or energies in eV like Si=-0.8,O=-2.1.")
     ] = None,
     processes: Annotated[
         int | None, typer.Option(min=1, help="Worker processes; default: all available cores.")
@@ -86,16 +88,18 @@ def fit(
     write_json(json_file, {"labels_found": labels, "seconds": trained.metrics.seconds, **report})
 
 
-def parse_reference_energies(text: str | None) -> Mapping[str, float] | Literal["auto", "fitted"] | None:
-    """`auto`, `fitted` or `Si=-0.8,O=-2.1` (eV); `ConfigError` for anything else."""
+def parse_reference_energies(text: str | None) -> Mapping[str, float] | NamedReference | None:
+    """`auto`, `composition`, `fitted` or `Si=-0.8,O=-2.1` (eV); `ConfigError` for anything else."""
     from ase.data import atomic_numbers
 
     from pyacemaker.errors import ConfigError
 
     if text is None:
         return None
-    if text in ("auto", "fitted"):
-        return "auto" if text == "auto" else "fitted"
+    named: tuple[NamedReference, ...] = get_args(NamedReference)
+    for name in named:
+        if text == name:
+            return name
     energies: dict[str, float] = {}
     for entry in text.split(","):
         symbol, _, value = entry.partition("=")
@@ -106,7 +110,7 @@ def parse_reference_energies(text: str | None) -> Mapping[str, float] | Literal[
             break
     if not energies or any(atomic_numbers.get(symbol, 0) < 1 for symbol in energies):
         raise ConfigError(
-            f"--reference-energies {text!r} is not understood; expected auto, fitted, or energies in eV like "
-            "Si=-0.8,O=-2.1"
+            f"--reference-energies {text!r} is not understood; expected auto, composition, fitted, or "
+            "energies in eV like Si=-0.8,O=-2.1"
         )
     return energies

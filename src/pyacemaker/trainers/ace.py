@@ -1,4 +1,4 @@
-"""Fitting ACE potentials with the project's own engine: a regularised linear least-squares problem."""
+"""Fitting ACE potentials with the project's own engine: regularised linear least squares, then refinement."""
 
 import logging
 import time
@@ -9,20 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from pyacemaker.base import InputFile
-from pyacemaker.baselines import AnyBaseline, Baseline
 from pyacemaker.errors import TrainingDivergenceError
 from pyacemaker.files import replacing
 from pyacemaker.structures import Dataset, FloatArray
 from pyacemaker.structures.accuracy import LabelCounts
-from pyacemaker.trainers.ace_basis import BasisSettings, Positive, check_carried, window_indices
+from pyacemaker.trainers.ace_basis import Positive, check_carried
 from pyacemaker.trainers.ace_labels import (
     ReferenceEnergies,
     accuracy,
     baseline_facts,
-    baseline_labels,
     check_accuracy,
     choose_reference,
     softened,
@@ -30,7 +28,9 @@ from pyacemaker.trainers.ace_labels import (
     without_baseline,
 )
 from pyacemaker.trainers.ace_linear import LinearFit
+from pyacemaker.trainers.ace_short_range import ShortRange
 from pyacemaker.trainers.base import TrainedPotential, TrainingMetrics
+from pyacemaker.trainers.refinement import Refinement, automatic
 
 if TYPE_CHECKING:
     from pyacemaker.ace.basis import Basis
@@ -51,6 +51,10 @@ Progress = Callable[[int, int], None]
 MAX_CV_STRUCTURES = 4000
 """Above this many structures `ridge: auto` maximises the evidence instead of cross-validating."""
 
+WALL_SHARE = 0.05
+"""Weight of the wall in a refinement, which is held to the linear fit's wall, as a share of the bounds' own: the
+wall is a guess, and twice or half of it is as good."""
+
 E0_PRIOR = 1e-4
 """p of a fitted reference energy: next to no ridge."""
 
@@ -59,8 +63,9 @@ E0_PRIOR = 1e-4
 class FitResult:
     """A fitted potential, its errors on the training (and test) data, and facts (JSON values).
 
-    posterior: the distribution of the coefficients of `basis`; `posterior.variance(Design(basis).rows(s)
-    .matrix)` is the variance of the predicted energy (eV²), forces and stress of structures s.
+    posterior: the distribution of the linear fit's coefficients of `basis`;
+    `posterior.variance(Design(basis).rows(s).matrix)` is the variance of the predicted energy (eV²), forces
+    and stress of structures s.
     """
 
     potential: "ACEPotential"
@@ -70,30 +75,20 @@ class FitResult:
     basis: "Basis | None" = None
 
 
-class AceTrainer(BasisSettings):
-    """A linear ACE potential, fitted to energies, forces and stresses by ridge regression."""
+class AceTrainer(ShortRange):
+    """An ACE potential, fitted to energies, forces and stresses by ridge regression and then refined."""
 
     kind: Literal["ace"] = "ace"
-    baseline: Literal["zbl", "none"] | AnyBaseline = "zbl"
-    """What acts when two atoms come closer than in any data: `zbl`, the screened nuclear repulsion as the
-    potential's own core, or nothing. A mapping like `{kind: zbl, window: [0.5, 0.8]}` is subtracted from the
-    labels before the fit instead: the potential has to be used together with it."""
-    windows: Mapping[str, Positive] = Field(default_factory=dict)
-    """Å, for pairs like `C-H`: the distance where ZBL's share ends; chosen from the data for the others."""
-    window_width: Positive | None = None
-    """Å below that end over which ZBL takes over, one for all pairs; None: chosen from the ends."""
-    restraints: bool = True
-    """Whether invented rows keep dimers and compressed crystals repulsive between the window and the closest
-    distance in the data; never with a prior potential."""
     prior: InputFile | None = None
     """A linear `.yace` to start from: its basis and core are taken over, and its coefficients are the prior's
     mean. With `functions` or `nradmax` the basis also gets those terms that its radial functions allow."""
-    reference_energies: dict[str, float] | Literal["auto", "fitted"] = "auto"
+    reference_energies: dict[str, float] | Literal["auto", "composition", "fitted"] = "auto"
     """eV, energies of the isolated atoms, like `{Si: -0.8}`. `auto`: those in the data, else of the prior
-    potential, else least squares on the compositions; `fitted`: unknowns of the fit, but for elements whose
-    isolated atoms are in the data."""
-    energy_weight: Positive = 15.0
-    """w_E: a structure of n atoms adds (w_E ΔE/√n)² to the loss."""
+    potential, else least squares on the compositions plus the elements' cohesive energies; `composition`: the
+    same without these; `fitted`: unknowns of the fit, but for elements whose isolated atoms are in the data.
+    """
+    energy_weight: Positive = 25.0
+    """w_E: a structure of n atoms adds (w_E √N ΔE/n)² to the loss, N the mean number of atoms."""
     forces_weight: Positive = 1.0
     """w_F: each force component adds (w_F ΔF)² to the loss."""
     stress_weight: Annotated[float, Field(ge=0)] = 1.0
@@ -106,24 +101,17 @@ class AceTrainer(BasisSettings):
     """Power of (1 + degree) in the prior: rough functions cost more."""
     folds: Annotated[int, Field(ge=2, le=20)] = 5
     """Parts of the data in cross-validation."""
-    caution: Annotated[float, Field(ge=0)] = 0.01
+    caution: Annotated[float, Field(ge=0)] = 0.002
     """Cross-validation takes the strongest regularisation whose squared held-out residual is within this
     share of the best one's."""
+    refinement: Refinement | Literal["auto", "none"] = "auto"
+    """Non-linear refinement of the linear fit: two Finnis–Sinclair densities and the radial functions.
+    `auto`: where it takes no more than minutes; in the steps of a run, and with a prior, only if it is set.
+    """
     underdetermined: bool = False
     """Whether `functions` may exceed the number of labels; the ridge alone decides then."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Of the partition into folds."""
-
-    @model_validator(mode="after")
-    def _check_fit(self) -> Self:
-        if self.windows and self.additive_baseline is not None:
-            raise ValueError("windows belong to `baseline: zbl`; an additive baseline has its own settings")
-        return self
-
-    @property
-    def additive_baseline(self) -> Baseline | None:
-        """The baseline that is subtracted from the labels, None where there is none."""
-        return self.baseline if isinstance(self.baseline, Baseline) else None
 
     @classmethod
     def small_correction(cls) -> "AceTrainer":
@@ -140,7 +128,12 @@ class AceTrainer(BasisSettings):
             underdetermined=True,
             ridge="cross-validation",
             caution=0.1,
+            refinement="none",
         )
+
+    def in_a_run(self) -> Self:
+        """These settings with `refinement: auto` read as `none`: the steps of a run build on linear fits."""
+        return self if self.refinement != "auto" else self.model_copy(update={"refinement": "none"})
 
     def train(
         self,
@@ -177,7 +170,55 @@ class AceTrainer(BasisSettings):
             shards=shards,
             prior=prior,
         )
+        fitted = self.refine(fitted, progress=progress, processes=processes)
         return self._finish(fitted, dataset, out, test, started)
+
+    def refine(self, fitted: LinearFit, *, progress: Progress | None = None, processes: int = 1) -> LinearFit:
+        """The fit with its refined potential, if refinement is asked for.
+
+        Kept only where the loss on structures held out is lower than the linear fit's.
+        """
+        settings = self._refinement(fitted)
+        if settings is None:
+            return fitted
+        from pyacemaker.ace.refine import LinearStart
+        from pyacemaker.ace.restraints import STRENGTH
+
+        functions, solution = len(fitted.problem.basis), fitted.solution
+        start = LinearStart(
+            fitted.problem.basis,
+            fitted.coefficients,
+            fitted.e0,
+            solution.strength,
+            fitted.prior[:functions],
+            None if fitted.mean is None else fitted.mean[:functions],
+        )
+        invented = () if fitted.restraints is None else self.invented(fitted.problem.basis, fitted.statistics)
+
+        noise = 0.0 if solution.posterior is None else solution.posterior.noise
+        wall_strength = WALL_SHARE * STRENGTH * float(np.sqrt(noise))
+
+        def tell(_stage: str, done: int, limit: int) -> None:
+            if progress is not None:
+                progress(done, limit)
+
+        found = settings.refine(
+            start,
+            fitted.training,
+            fitted.problem.weights,
+            fitted.importance,
+            restraints=invented,
+            wall_strength=wall_strength,
+            progress=tell,
+            processes=processes,
+        )
+        return replace(fitted, refined=found)
+
+    def _refinement(self, fitted: LinearFit) -> Refinement | None:
+        if self.refinement == "auto":
+            atoms = sum(len(structure) for structure in fitted.training)
+            return None if fitted.mean is not None else automatic(len(fitted.problem.basis), atoms)
+        return None if self.refinement == "none" else self.refinement
 
     def solve(
         self,
@@ -201,10 +242,10 @@ class AceTrainer(BasisSettings):
         strengths = np.append(
             ridge.smoothness(basis.degrees, self.smoothness), np.full(shifts.shape[1], E0_PRIOR)
         )
-        problem = self._problem(basis, e0, shifts)
+        problem = self._problem(basis, e0, shifts, float(np.mean([len(s) for s in training])))
         importance = softened(training, self.soft_force)
         states = self._states(problem, training, importance, progress, processes, shards)
-        walls = self._walls(basis, statistics) if self.restraints and start is None else None
+        walls = self.walls(basis, statistics) if self.restraints and start is None else None
         solution = self._chosen(states, strengths, mean, len(training), walls)
         if not np.isfinite(solution.coefficients).all():
             raise TrainingDivergenceError(
@@ -264,51 +305,21 @@ class AceTrainer(BasisSettings):
         from pyacemaker.ace.transfer import transfer
 
         if prior is None:
-            statistics = pair_statistics(training, training.elements, self.cutoff)
+            statistics = pair_statistics(training, training.elements, self.cutoff_for(training))
             basis = self.choose(training.elements, statistics, training)
             if self.is_explicit and not self.underdetermined:
                 check_carried(len(basis), training)
-            return self._with_cores(basis, statistics), None, statistics
+            return self.with_cores(basis, statistics), None, statistics
         transfer(prior, training.elements)  # what cannot be transferred is said first
         statistics = pair_statistics(training, prior.elements, prior.cutoff)
         more = self.product_blocks(prior.elements, statistics, training) if self.is_explicit else ()
         return *transfer(prior, training.elements, more), statistics
 
-    def _with_cores(self, basis: "Basis", statistics: "PairStatistics") -> "Basis":
-        if self.baseline != "zbl":
-            return basis
-        ends = self._windows(basis.elements, statistics)
-        bonds = {
-            pair: replace(bond, prehc=1.0, rcut_in=ends[pair][0], dcut_in=ends[pair][1], inner_cutoff="zbl")
-            for pair, bond in basis.bonds.items()
-        }
-        return replace(basis, bonds=bonds)
-
-    def _windows(
-        self, elements: tuple[str, ...], statistics: "PairStatistics"
-    ) -> dict[tuple[int, int], tuple[float, float]]:
-        from pyacemaker.ace.pairs import core_windows
-
-        given = window_indices(self.windows, elements)
-        return core_windows(statistics, elements, given, self.window_width)
-
-    def _walls(self, basis: "Basis", statistics: "PairStatistics") -> "RestraintRows":
-        """The invented rows."""
-        from pyacemaker.ace.design import Design
-        from pyacemaker.ace.restraints import restraint_rows, restraint_structures, walls
-
-        windows = self._windows(basis.elements, statistics)
-        pairs = walls(basis.elements, statistics, windows, self.cutoff)
-        structures = Dataset(restraint_structures(pairs, statistics))
-        baseline = self.additive_baseline
-        extra = None if baseline is None else baseline_labels(structures, baseline)
-        return restraint_rows(Design(basis), structures, extra)
-
-    def _problem(self, basis: "Basis", e0: FloatArray, shifts: FloatArray) -> "LinearProblem":
+    def _problem(self, basis: "Basis", e0: FloatArray, shifts: FloatArray, size: float) -> "LinearProblem":
         from pyacemaker.ace.fit import RowWeights
         from pyacemaker.ace.shards import LinearProblem
 
-        weights = RowWeights(self.energy_weight, self.forces_weight, self.stress_weight)
+        weights = RowWeights(self.energy_weight, self.forces_weight, self.stress_weight, size)
         return LinearProblem(basis, e0, weights, shifts)
 
     def _states(
@@ -385,6 +396,7 @@ def fit_ace(
 
     started, trainer = time.monotonic(), settings or AceTrainer()
     fitted = trainer.solve(dataset, reference_energies, processes=processes, shards=shards, prior=prior)
+    fitted = trainer.refine(fitted, processes=processes)
     with TemporaryDirectory() as directory:
         path = Path(directory) / "potential.yace"
         trained = trainer._finish(fitted, dataset, path, test, started)

@@ -26,8 +26,11 @@ RESOLUTION_LIMIT = 0.3
 """Typical shortest distance over cutoff below which `radial_basis: auto` takes ChebExpCos, finer at short
 range."""
 
-FEWEST_FUNCTIONS, MOST_FUNCTIONS, MOST_OF_SEVERAL = 30, 1000, 600
-"""Functions per element that are chosen automatically: at least, at most, at most from three elements on."""
+FEWEST_FUNCTIONS, MOST_FUNCTIONS = 30, 3500
+"""Functions per element that are chosen automatically: at least, at most."""
+
+LARGEST_GRAM = 1.5e12
+"""Rows × (functions of all elements)² at most in an automatic basis: minutes of multiplications."""
 
 LEAN_SPECIES = 3
 """Different elements in one term, where a basis of many elements has to be made lean."""
@@ -69,8 +72,8 @@ class BlockRule(Spec):
 class BasisSettings(Spec):
     """Which basis functions a potential has."""
 
-    cutoff: Annotated[float, Field(gt=0, le=MAX_CUTOFF)] = 5.5
-    """Å: how far an atom sees."""
+    cutoff: Annotated[float, Field(gt=0, le=MAX_CUTOFF)] | Literal["auto"] = "auto"
+    """Å: how far an atom sees. `auto`: as far as holds about 36 neighbours in bulk, 5 without bulk."""
     radial_basis: Literal["auto", "ChebExpCos", "SBessel"] = "auto"
     """Family of the radial functions; `auto`: ChebExpCos where the shortest bonds are short against the
     cutoff (molecules with hydrogen), SBessel otherwise."""
@@ -85,7 +88,7 @@ class BasisSettings(Spec):
     max_species: Annotated[int, Field(ge=1, le=7)] | None = None
     """Different elements in one term at most, the centre included; None: no limit, unless an automatic basis
     of many elements has to be made lean."""
-    nradbase: Annotated[int, Field(ge=1, le=40)] = 12
+    nradbase: Annotated[int, Field(ge=1, le=40)] = 10
     """Number of radial functions of the pair terms."""
     nradmax: Annotated[tuple[Count, ...], Field(min_length=1, max_length=6)] | None = None
     """Largest n for each rank, instead of `functions`; needs `lmax`."""
@@ -113,11 +116,19 @@ class BasisSettings(Spec):
         """Whether the user chose the number of functions."""
         return self.functions is not None or self.nradmax is not None or bool(self.functions_of)
 
+    def cutoff_for(self, training: Dataset) -> float:
+        """Å: the cutoff, chosen from the data where it is `auto`."""
+        if self.cutoff != "auto":
+            return self.cutoff
+        from pyacemaker.ace.pairs import natural_cutoff
+
+        return natural_cutoff(training)
+
     def choose(self, elements: tuple[str, ...], statistics: "PairStatistics", training: Dataset) -> "Basis":
         """The basis of these elements, without cores.
 
-        statistics: of the training data, by element. Raises `ConfigError` for a basis above
-        `max_total_functions` or elements that `functions_of` lacks.
+        statistics: of the training data, by element, within the cutoff. Raises `ConfigError` for a basis
+        above `max_total_functions` or elements that `functions_of` lacks.
         """
         from pyacemaker.ace.basis import Basis
 
@@ -158,9 +169,10 @@ class BasisSettings(Spec):
         self, elements: tuple[str, ...], statistics: "PairStatistics", training: Dataset
     ) -> "tuple[tuple[Block, ...], ...]":
         """As many functions as the data can carry and the cap allows."""
-        count, affordable = len(elements), affordable_functions(training, len(elements))
-        limit = MOST_FUNCTIONS if count < 3 else MOST_OF_SEVERAL
-        wanted, species = min(affordable, limit), self.max_species
+        count = max(1, int(np.sum(statistics.neighbours.sum(axis=1) > 0)))  # atoms that are never alone
+        affordable = affordable_functions(training, count)
+        wanted = max(1, min(affordable, MOST_FUNCTIONS, self.max_total_functions // count))
+        species = self.max_species
         blocks = self._blocks(elements, statistics, dict.fromkeys(elements, wanted), species)
         if _total(blocks) > self.max_total_functions and species is None and count > LEAN_SPECIES:
             species = LEAN_SPECIES
@@ -170,7 +182,7 @@ class BasisSettings(Spec):
                     f"even the pair terms of {count} elements are {_total(blocks)} functions, above "
                     f"max_total_functions = {self.max_total_functions}; lower nradbase or raise the cap"
                 )
-            wanted = max(1, min(int(0.8 * wanted), self.max_total_functions // count))
+            wanted = max(1, int(0.9 * wanted))
             blocks = self._blocks(elements, statistics, dict.fromkeys(elements, wanted), species)
         if wanted < affordable and count >= 3:
             lean = "" if species is None else f" with at most {species} different elements in a term"
@@ -213,12 +225,13 @@ class BasisSettings(Spec):
         nradbase = max((n for _, n, _ in columns), default=1)
         nradmax = max((n for rank, n, _ in columns if rank > 1), default=1)
         lmax = max((angular for _, _, angular in columns), default=0)
-        shortest = min(float(statistics.typical.min()), self.cutoff)
+        cutoff = statistics.cutoff
+        shortest = min(float(statistics.typical.min()), cutoff)
         family = self.radial_basis
         if family == "auto":
-            family = "ChebExpCos" if shortest < RESOLUTION_LIMIT * self.cutoff else "SBessel"
-        start = 0.7 * min(shortest, 0.5 * self.cutoff)
-        return orthonormal_bond(self.cutoff, family, self.exponent, (nradmax, lmax, nradbase), start)
+            family = "ChebExpCos" if shortest < RESOLUTION_LIMIT * cutoff else "SBessel"
+        start = 0.7 * min(shortest, 0.5 * cutoff)
+        return orthonormal_bond(cutoff, family, self.exponent, (nradmax, lmax, nradbase), start)
 
 
 class _Rules:
@@ -292,9 +305,13 @@ def check_ranks(nradmax: Sequence[int] | None, lmax: Sequence[int] | None) -> No
 
 
 def affordable_functions(training: Dataset, elements: int) -> int:
-    """Functions per element that the labels can carry: a third of the rows, at least `FEWEST_FUNCTIONS`."""
+    """Functions per element that the labels can carry: a third of the rows, at least `FEWEST_FUNCTIONS`.
+
+    Of very many rows fewer, see `LARGEST_GRAM`.
+    """
     rows = sum(1 + 3 * len(structure) for structure in training)
-    return max(FEWEST_FUNCTIONS, int(rows / (3 * elements)))
+    total = min(rows / 3, (LARGEST_GRAM / max(rows, 1)) ** 0.5)
+    return max(FEWEST_FUNCTIONS, int(total / elements))
 
 
 def check_carried(functions: int, training: Dataset) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-ReferenceEnergies = Mapping[str, float] | Literal["auto", "fitted"]
+ReferenceEnergies = Mapping[str, float] | Literal["auto", "composition", "fitted"]
 
 
 def usable(dataset: Dataset) -> Dataset:
@@ -101,11 +101,13 @@ def choose_reference(
 ) -> tuple[FloatArray, FloatArray]:
     """(N,) E0 in eV, and (N, M) directions in which the fit may still move it.
 
-    wanted: energies by element; `auto`: isolated atoms in the data, else those of the prior potential, else
-    least squares on the compositions; `fitted`: unknowns of the fit, but for elements with isolated atoms.
+    wanted: energies by element; `composition`: isolated atoms in the data, else those of the prior potential,
+    else least squares on the compositions; `auto`: the last plus the cohesive energy; `fitted`: unknowns of
+    the fit, but for elements with isolated atoms.
     Raises `UnsupportedElementError` for an element that a mapping lacks.
     """
     from pyacemaker.ace import fit
+    from pyacemaker.trainers.cohesive_energies import cohesive_energy
 
     none = np.zeros((len(elements), 0))
     if isinstance(wanted, Mapping):
@@ -116,11 +118,13 @@ def choose_reference(
                 f"{', '.join(sorted(wanted))} only; add the missing ones"
             )
         return np.array([float(wanted[symbol]) for symbol in elements]), none
-    if prior is None:
-        e0 = fit.reference_energies(training, elements)
-    else:
-        alone, known = fit.isolated_energies(training, elements)
+    alone, known = fit.isolated_energies(training, elements)
+    if prior is not None:
         e0 = np.where(known, alone, prior.e0)
+    else:
+        e0 = fit.reference_energies(training, elements)
+        if wanted == "auto":
+            e0 = e0 + np.where(known, 0.0, [cohesive_energy(symbol) for symbol in elements])
     return e0, fit.fitted_directions(training, elements) if wanted == "fitted" else none
 
 

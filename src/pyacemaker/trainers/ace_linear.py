@@ -12,9 +12,14 @@ if TYPE_CHECKING:
     from pyacemaker.ace.basis import Basis
     from pyacemaker.ace.model import ACEModel
     from pyacemaker.ace.pairs import PairStatistics
+    from pyacemaker.ace.refine import Refined
     from pyacemaker.ace.restraints import RestraintRows
     from pyacemaker.ace.ridge import RidgeSolution
     from pyacemaker.ace.shards import LinearProblem
+
+
+UNREFINED = {"kept": False, "why": "not asked for, or too large a basis for `auto`"}
+"""The facts of a refinement that was not tried."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +28,7 @@ class LinearFit:
 
     e0: (N,), eV, the shifts included. prior: (K + M,) p of each unknown. mean: (K + M,) the prior's mean,
     None: zero. training, importance: what was fitted to (without the baseline), and the factors on its
-    errors. restraints: the invented rows.
+    errors. restraints: the invented rows. refined: what a non-linear refinement made of it.
     """
 
     problem: "LinearProblem"
@@ -35,6 +40,7 @@ class LinearFit:
     importance: FloatArray
     statistics: "PairStatistics"
     restraints: "RestraintRows | None" = None
+    refined: "Refined | None" = None
 
     @property
     def coefficients(self) -> FloatArray:
@@ -42,7 +48,9 @@ class LinearFit:
         return self.solution.coefficients[: len(self.problem.basis)]
 
     def model(self) -> "ACEModel":
-        """The potential."""
+        """The potential: the refined one where there is one."""
+        if self.refined is not None and self.refined.kept:
+            return self.refined.model.to_model()
         return self.problem.basis.to_model(self.coefficients, self.e0)
 
     def facts(self) -> dict[str, Any]:
@@ -65,6 +73,8 @@ class LinearFit:
             "windows": _windows(basis),
             "closest": _closest(symbols, self.statistics),
             "restraints": self._restraint_facts(),
+            "cutoff": basis.cutoff,
+            "refinement": UNREFINED if self.refined is None else self.refined.facts,
         }
 
     def _restraint_facts(self) -> dict[str, Any]:

@@ -17,6 +17,9 @@ Progress = Callable[[str, int, int], None]
 
 _Positive = Annotated[float, Field(gt=0)]
 
+LARGEST_RADIAL_WORK, LARGEST_DENSITY_WORK = 1.2e6, 3.5e6
+"""Functions × atoms up to which `auto` refines the radial functions, and the densities: minutes each."""
+
 
 class Refinement(Spec):
     """A Levenberg–Marquardt refinement of a linear fit, kept only where it is better on validation data."""
@@ -27,7 +30,7 @@ class Refinement(Spec):
     """Whether the radial functions of ranks from 2 on are optimised, too, once the densities have settled."""
     iterations: Annotated[int, Field(ge=1, le=1000)] = 30
     """Steps of each stage at most."""
-    patience: Annotated[int, Field(ge=1)] = 4
+    patience: Annotated[int, Field(ge=1)] = 8
     """A stage ends after so many steps in a row that do not lower the loss on validation data."""
     seconds: _Positive | None = None
     """No step begins after so many seconds in a stage; results then depend on the machine. None: no limit."""
@@ -51,6 +54,7 @@ class Refinement(Spec):
         validation: Sequence[AtomStructure] | None = None,
         validation_importance: FloatArray | None = None,
         restraints: Sequence[AtomStructure] = (),
+        wall_strength: float = 1.0,
         progress: Progress | None = None,
         processes: int = 1,
     ) -> "Refined":
@@ -59,8 +63,9 @@ class Refinement(Spec):
         importance: (S,), multiplies each structure's squared errors. validation: labelled
         structures that the linear fit has not seen; where None some of the training data are held out.
         restraints: those of the linear fit (`pyacemaker.ace.restraints.restraint_structures`); the refined
-        potential is held to what the linear one says of them. processes: the result does not depend on it.
-        `Refined.model.to_model()` is the potential; `Refined.facts` holds JSON values.
+        potential is held to what the linear one says of them, with the weight wall_strength. processes: the
+        result does not depend on it. `Refined.model.to_model()` is the potential; `Refined.facts` holds JSON
+        values.
         """
         import numpy as np
 
@@ -87,7 +92,21 @@ class Refinement(Spec):
             rows(training, importance),
             None if validation is None else rows(validation, validation_importance),
             plan,
-            restraints=LabelledRows.of_wall(restraints, linear.model().to_model()),
+            restraints=LabelledRows.of_wall(restraints, linear.model().to_model(), wall_strength),
             progress=progress,
             processes=processes,
         )
+
+
+def automatic(functions: int, atoms: int) -> Refinement | None:
+    """What `refinement: auto` means for a basis of so many functions and a training set of so many atoms.
+
+    Densities and radial coefficients where that takes a few minutes, else the densities alone, else nothing:
+    large bases leave little to gain, and each step costs time ~ functions × atoms.
+    """
+    work = functions * atoms
+    if work <= LARGEST_RADIAL_WORK:
+        return Refinement()
+    if work <= LARGEST_DENSITY_WORK:
+        return Refinement(radial=False)
+    return None

@@ -18,7 +18,7 @@ def read_reference_energies(context: StepContext) -> dict[str, float]:
 
 def fit_base(context: StepContext) -> None:
     """Write `base.yace` and `training.json`."""
-    trained = context.config.base.train(
+    trained = context.config.base.in_a_run().train(
         read_structures(context.inputs["05_pseudo_label"] / "surrogate.extxyz"),
         read_reference_energies(context),
         context.directory / "base.yace",
@@ -29,7 +29,7 @@ def fit_base(context: StepContext) -> None:
 
 
 def _settings(config: PyAceConfig) -> list[Any]:
-    return [config.base]
+    return [config.base.in_a_run()]
 
 
 BASE_FIT = Step(

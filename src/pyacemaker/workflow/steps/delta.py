@@ -79,9 +79,12 @@ def _write_active_set(context: StepContext, data: Dataset) -> None:
 
 
 def _base_settings(context: StepContext) -> AceTrainer:
-    """The base fit's settings with the ridge strength it chose: few heavy labels cannot choose one well."""
+    """The base fit's settings with the ridge strength and the cutoff it chose: few heavy labels cannot choose
+    them well."""
     text = (context.inputs["06_base"] / "training.json").read_text(encoding="utf-8")
-    return context.config.base.model_copy(update={"ridge": json.loads(text)["ridge"]})
+    facts = json.loads(text)
+    chosen = {"ridge": facts["ridge"], "cutoff": facts["cutoff"]}
+    return context.config.base.in_a_run().model_copy(update=chosen)
 
 
 def _judge(context: StepContext, teacher: Potential, facts: dict[str, Any]) -> None:
@@ -110,7 +113,7 @@ def _aligned_foundation(context: StepContext) -> Potential:
 
 
 def _settings(config: PyAceConfig) -> list[Any]:
-    return [config.delta, config.base, config.foundation]
+    return [config.delta, config.base.in_a_run(), config.foundation]
 
 
 DELTA = Step(
