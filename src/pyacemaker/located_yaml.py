@@ -125,7 +125,8 @@ def describe_problems(error: ValidationError, located: LocatedYaml, model: type[
 def _is_written(part: int | str, location: Location, located: LocatedYaml) -> bool:
     index = location.index(part)
     last = index == len(location) - 1
-    return last or located.has(location[: index + 1])
+    alternative = last and not isinstance(part, int) and ("-" in part or "[" in part)  # of a union of types
+    return located.has(location[: index + 1]) or (last and not alternative)
 
 
 def _sentence(problem: Any, parent: type[BaseModel] | None) -> str:

@@ -13,7 +13,7 @@ from pyacemaker.structures.formats import read_structures
 from pyacemaker.trainers.ace import AceTrainer
 
 SMALL = ROOT / "tests" / "data" / "sn2_small.xyz"
-SETTINGS = "functions: 30\nmax_rank: 2\nnradbase: 6\n"
+SETTINGS = "functions: 30\nmax_rank: 2\nnradbase: 6\nrefinement: none\n"
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def test_fit_and_evaluate_agree_on_the_test_errors(cli, data, settings, tmp_path
 def test_fit_writes_the_potential_of_the_library(cli, data, settings, tmp_path):
     train, _ = data
     assert cli("fit", train, "-o", tmp_path / "cli.yace", "--config", settings, "-q").err == ""
-    trainer = AceTrainer(functions=30, max_rank=2, nradbase=6)
+    trainer = AceTrainer(functions=30, max_rank=2, nradbase=6, refinement="none")
     fit_ace(read_structures(train), trainer).potential.to_yace(tmp_path / "library.yace")
     assert (tmp_path / "cli.yace").read_bytes() == (tmp_path / "library.yace").read_bytes()
 

@@ -10,7 +10,7 @@ from pyacemaker.structures import Dataset, Labels, LabelWeights
 from pyacemaker.structures.formats import read_structures, write_structures
 
 DATA = ROOT / "tests" / "data" / "cual_small.xyz"
-SETTINGS = "functions: 30\nmax_rank: 2\nnradbase: 6\nridge: 1.0e-7\ncutoff: 4.5\n"
+SETTINGS = "functions: 30\nmax_rank: 2\nnradbase: 6\nridge: 1.0e-7\ncutoff: 4.5\nrefinement: none\n"
 
 
 @pytest.fixture(scope="module")
@@ -70,8 +70,8 @@ def test_processes_prior_and_reference_energies(fit, tmp_path):
     answer = fit("--prior", tmp_path / "prior.yace", "--json", report, settings="ridge: 1.0e-7\n")
     assert answer.code == 0, answer.err
     assert json.loads(report.read_text())["total_functions"] > 30
-    assert fit("--reference-energies", "Al=-1.5,Cu=-2.5", "--json", report).code == 0
-    assert json.loads(report.read_text())["reference_energies"] == {"Al": -1.5, "Cu": -2.5}
+    assert fit("--reference-energies", "Al=3.3,Cu=3.5", "--json", report).code == 0
+    assert json.loads(report.read_text())["reference_energies"] == {"Al": 3.3, "Cu": 3.5}
     assert fit("--reference-energies", "fitted").code == 0
 
 
@@ -103,7 +103,7 @@ def test_bad_settings(fit, settings, message):
 def test_bad_reference_energies(fit, text):
     answer = fit("--reference-energies", text)
     assert answer.code == 2
-    assert "expected auto, fitted, or energies in eV" in answer.complaint()
+    assert "expected auto, composition, fitted, or energies in eV" in answer.complaint()
 
 
 def test_a_missing_reference_energy(fit):

@@ -19,7 +19,7 @@ from pyacemaker.structures.formats import read_structures
 from pyacemaker.trainers.ace import AceTrainer, fit_ace
 
 DATA = Path(__file__).parents[1] / "data"
-QUICK = AceTrainer(functions=40, max_rank=3, nradbase=6, cutoff=4.5)
+QUICK = AceTrainer(functions=40, max_rank=3, nradbase=6, cutoff=4.5, refinement="none")
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +106,9 @@ def test_given_reference_energies_are_kept(sn2, tmp_path):
 
 
 def test_periodic_data_with_stress(cual, tmp_path):
-    found = AceTrainer(functions=30, nradbase=6, cutoff=5.0).train(cual, None, tmp_path / "cual.yace")
+    found = AceTrainer(functions=30, nradbase=6, cutoff=5.0, refinement="none").train(
+        cual, None, tmp_path / "cual.yace"
+    )
     assert found.metrics.train.stress_rmse_gpa is not None
     stress = np.concatenate([labels.stress for labels in cual.labels if labels.stress is not None])
     assert found.metrics.train.stress_rmse_gpa < 0.5 * 160.2 * np.sqrt(np.mean(stress**2))
@@ -148,7 +150,7 @@ def test_small_correction_of_few_residuals_helps_and_stays_small(sn2, tmp_path):
     few = molecules(sn2)
     rng = np.random.default_rng(0)
     zero = dict.fromkeys(few.elements, 0.0)
-    pairs = AceTrainer(functions=1, max_rank=1, nradbase=4, baseline="none")
+    pairs = AceTrainer(functions=1, max_rank=1, nradbase=4, baseline="none", refinement="none")
     smooth = pairs.train(few, None, tmp_path / "smooth.yace")
     model = ACEPotential.from_yace(smooth.path)
     base = model.evaluate(few)

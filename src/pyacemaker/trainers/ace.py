@@ -52,8 +52,8 @@ MAX_CV_STRUCTURES = 4000
 """Above this many structures `ridge: auto` maximises the evidence instead of cross-validating."""
 
 WALL_SHARE = 0.05
-"""Weight of the wall in a refinement, which is held to the linear fit's wall, as a share of the bounds' own: the
-wall is a guess, and twice or half of it is as good."""
+"""Weight of the wall in a refinement, which is held to the linear fit's wall, as a share of the bounds' own:
+the wall is a guess, and twice or half of it is as good."""
 
 E0_PRIOR = 1e-4
 """p of a fitted reference energy: next to no ridge."""
