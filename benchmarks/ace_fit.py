@@ -25,7 +25,7 @@ from pyacemaker.structures import AtomStructure, Dataset, Labels
 from pyacemaker.trainers.ace import AceTrainer
 
 CUTOFF = 6.0
-WEIGHTS = fit.RowWeights(15.0, 1.0, 1.0)
+WEIGHTS = fit.RowWeights(15.0, 1.0, 1.0, 30.0)
 
 
 def emt_crystal(rng: np.random.Generator, repeat: int, symbol: str = "Cu") -> AtomStructure:

@@ -149,7 +149,7 @@ def test_perfect_crystals_are_not_enough():
         for a in np.linspace(3.5, 4.5, 12)
         for number in (13, 29)
     ]
-    with pytest.raises(InsufficientDataError, match="12 different environments of Al"):
+    with pytest.raises(InsufficientDataError, match="environments of Al"):
         active_sets(BASIS, cells)
 
 

@@ -44,7 +44,7 @@ def structures(design, truth):
 
 
 def test_weighted_loss_is_the_documented_one(design):
-    """Σ s [(w_E ΔE/√n)² + Σ (w_F ΔF)² + Σ (w_S V Δσ/√n)²], here for c = 0."""
+    """Σ s [(w_E √N ΔE/n)² + Σ (w_F ΔF)² + Σ (w_S V Δσ/√n)²], here for c = 0."""
     rng = np.random.default_rng(2)
     some = [
         labelled(make_crystal(rng), rng),
@@ -57,7 +57,7 @@ def test_weighted_loss_is_the_documented_one(design):
     for structure, factor in zip(some, importance, strict=True):
         found = evaluate(model, structure.numbers, structure.positions, structure.cell, structure.pbc)
         n, labels = len(structure), structure.labels
-        expected += factor * (3.0 * (labels.energy - found.energy)) ** 2 / n
+        expected += factor * 4.0 * (3.0 * (labels.energy - found.energy) / n) ** 2
         expected += factor * np.sum((0.7 * (labels.forces - found.forces)) ** 2)
         if labels.stress is not None:
             volume = abs(np.linalg.det(structure.cell))

@@ -43,14 +43,14 @@ def model(basis):
 
 
 def test_residuals_are_weighted_label_minus_prediction(model, data):
-    """Against the documented weights: w_E/√n, w_F, w_S V/√n, times the root of the structure's importance."""
+    """Against the documented weights: w_E √N/n, w_F, w_S V/√n, times the root of the importance."""
     importance = np.linspace(0.5, 2.0, len(data))
     found = LabelledRows.of(data, ("Cu",), E0, WEIGHTS, importance).residuals(model.to_model())
     for structure, other, factor, residual in zip(
         data, label(model.to_model(), data), importance, found, strict=True
     ):
         n, want, have = len(structure), structure.labels, other.labels
-        parts = [[3.0 * (want.energy - have.energy) / np.sqrt(n)], (want.forces - have.forces).ravel()]
+        parts = [[3.0 * 2.0 * (want.energy - have.energy) / n], (want.forces - have.forces).ravel()]
         if structure.volume is not None:
             parts.append(structure.volume * (want.stress - have.stress) / np.sqrt(n))
         np.testing.assert_allclose(residual, np.sqrt(factor) * np.concatenate(parts), atol=1e-10)

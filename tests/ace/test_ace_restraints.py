@@ -121,7 +121,7 @@ def test_content_rows_change_nothing(solved):
 
 @pytest.mark.parametrize("shift", [-2.0, 0.0, 6.0])
 def test_restrained_coefficients_minimise_the_stated_loss(solved, shift):
-    """Against a general optimiser on loss + STRENGTH² Σ violation²."""
+    """Against a general optimiser on loss + (STRENGTH σ)² Σ violation²."""
     from scipy.optimize import minimize
 
     posterior = solved[0].posterior
@@ -131,7 +131,9 @@ def test_restrained_coefficients_minimise_the_stated_loss(solved, shift):
     def loss(c):
         q = c @ rows.rows + rows.offset
         excess = np.maximum(rows.lowest - q, 0.0) + np.maximum(q - rows.highest, 0.0)
-        return np.sum((whitened @ (c - posterior.mean)) ** 2) + STRENGTH**2 * np.sum(excess**2)
+        return np.sum((whitened @ (c - posterior.mean)) ** 2) + STRENGTH**2 * posterior.noise * np.sum(
+            excess**2
+        )
 
     found = restrain(posterior, rows)
     assert acting(found.mean, rows) > 0

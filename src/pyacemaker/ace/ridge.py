@@ -15,6 +15,9 @@ from pyacemaker.ace.gram import NormalEquations, merge
 from pyacemaker.ace.posterior import Posterior
 from pyacemaker.structures import FloatArray, IntArray
 
+UNSEEN = 1e-9
+"""Share of the largest scale below which a function is zero but for rounding, as some are by symmetry."""
+
 STRENGTHS = tuple(10.0**-k for k in range(13))
 """The ridge strengths that are considered: 1, 0.1 … 10⁻¹²."""
 
@@ -182,7 +185,7 @@ class _Scaled:
         without: NormalEquations | None = None,
     ) -> None:
         self.mean = np.zeros(len(scale)) if mean is None else mean
-        self.known: IntArray = np.flatnonzero(~(scale <= 1e-150)).astype(np.int64)
+        self.known: IntArray = np.flatnonzero(~(scale <= UNSEEN * scale.max(initial=0.0))).astype(np.int64)
         self.scale = scale[self.known]
         gram = state.gram if without is None else state.gram - without.gram
         if len(self.known) < len(scale):
@@ -240,7 +243,9 @@ class _Scaled:
         if factor is None:
             return inf
         coefficients = self.posterior(factor, adjust).mean
-        return log(max(fold.loss(coefficients) / max(1, fold.rows), 1e-300))
+        # what is met exactly leaves rounding, of which no λ has less
+        floor = max(1e-14 * fold.square, 1e-300)
+        return log(max(fold.loss(coefficients), floor) / max(1, fold.rows))
 
     def noise(self, factor: FloatArray) -> float:
         """σ² = (|A c − y|² + λ|z|²)/R at the solution."""

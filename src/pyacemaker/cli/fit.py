@@ -1,6 +1,7 @@
 """`pyacemaker fit`."""
 
 from collections.abc import Mapping
+from math import isfinite, nan
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
@@ -104,10 +105,13 @@ def parse_reference_energies(text: str | None) -> Mapping[str, float] | NamedRef
     for entry in text.split(","):
         symbol, _, value = entry.partition("=")
         try:
-            energies[symbol.strip()] = float(value)
+            number = float(value)
         except ValueError:
+            number = nan
+        if not isfinite(number) or symbol.strip() in energies:
             energies = {}
             break
+        energies[symbol.strip()] = number
     if not energies or any(atomic_numbers.get(symbol, 0) < 1 for symbol in energies):
         raise ConfigError(
             f"--reference-energies {text!r} is not understood; expected auto, composition, fitted, or "

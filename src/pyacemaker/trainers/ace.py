@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import Field
 
 from pyacemaker.base import InputFile
-from pyacemaker.errors import TrainingDivergenceError
+from pyacemaker.errors import InsufficientDataError, TrainingDivergenceError
 from pyacemaker.files import replacing
 from pyacemaker.structures import Dataset, FloatArray
 from pyacemaker.structures.accuracy import LabelCounts
@@ -307,6 +307,11 @@ class AceTrainer(ShortRange):
         if prior is None:
             statistics = pair_statistics(training, training.elements, self.cutoff_for(training))
             basis = self.choose(training.elements, statistics, training)
+            if not len(basis):
+                raise InsufficientDataError(
+                    f"no two atoms of the data are within the cutoff of {statistics.cutoff:g} Å; choose a larger "
+                    "cutoff, or add structures in which atoms meet"
+                )
             if self.is_explicit and not self.underdetermined:
                 check_carried(len(basis), training)
             return self.with_cores(basis, statistics), None, statistics

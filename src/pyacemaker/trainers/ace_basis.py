@@ -29,6 +29,9 @@ range."""
 FEWEST_FUNCTIONS, MOST_FUNCTIONS = 30, 3500
 """Functions per element that are chosen automatically: at least, at most."""
 
+ENVIRONMENT_SHARE = 0.8
+"""Functions of an element in an automatic basis, at most, as a share of its atoms in the data."""
+
 LARGEST_GRAM = 1.5e12
 """Rows × (functions of all elements)² at most in an automatic basis: minutes of multiplications."""
 
@@ -173,7 +176,7 @@ class BasisSettings(Spec):
         affordable = affordable_functions(training, count)
         wanted = max(1, min(affordable, MOST_FUNCTIONS, self.max_total_functions // count))
         species = self.max_species
-        blocks = self._blocks(elements, statistics, dict.fromkeys(elements, wanted), species)
+        blocks = self._blocks(elements, statistics, _limited(wanted, training, elements), species)
         if _total(blocks) > self.max_total_functions and species is None and count > LEAN_SPECIES:
             species = LEAN_SPECIES
         while _total(blocks) > self.max_total_functions:
@@ -183,7 +186,7 @@ class BasisSettings(Spec):
                     f"max_total_functions = {self.max_total_functions}; lower nradbase or raise the cap"
                 )
             wanted = max(1, int(0.9 * wanted))
-            blocks = self._blocks(elements, statistics, dict.fromkeys(elements, wanted), species)
+            blocks = self._blocks(elements, statistics, _limited(wanted, training, elements), species)
         if wanted < affordable and count >= 3:
             lean = "" if species is None else f" with at most {species} different elements in a term"
             logger.warning(
@@ -314,6 +317,21 @@ def affordable_functions(training: Dataset, elements: int) -> int:
     return max(FEWEST_FUNCTIONS, int(total / elements))
 
 
+def _limited(wanted: int, training: Dataset, elements: tuple[str, ...]) -> dict[str, int]:
+    """`wanted` functions for every element, fewer for those with few atoms in the data.
+
+    An active set (`pyacemaker activeset`) needs as many environments as functions.
+    """
+    from ase.data import atomic_numbers
+
+    numbers = np.concatenate([structure.numbers for structure in training])
+    atoms = {symbol: int(np.sum(numbers == atomic_numbers[symbol])) for symbol in elements}
+    return {
+        symbol: max(1, min(wanted, max(FEWEST_FUNCTIONS, int(ENVIRONMENT_SHARE * atoms[symbol]))))
+        for symbol in elements
+    }
+
+
 def check_carried(functions: int, training: Dataset) -> None:
     """`InsufficientDataError` where there are more functions than labels to determine them."""
     counts = LabelCounts.of(training)
@@ -345,10 +363,12 @@ def _total(blocks: "Sequence[Sequence[Block]]") -> int:
 
 def window_indices(windows: Mapping[str, float], elements: tuple[str, ...]) -> dict[tuple[int, int], float]:
     """`windows` by pair of species; `ConfigError` for a name that is no pair. Other elements are left out."""
+    from ase.data import atomic_numbers
+
     found = {}
     for pair, end in windows.items():
         symbols = pair.split("-")
-        if len(symbols) != 2:
+        if len(symbols) != 2 or any(atomic_numbers.get(symbol, 0) < 1 for symbol in symbols):
             raise ConfigError(f"windows: {pair!r} is not a pair of elements like C-H")
         if all(symbol in elements for symbol in symbols):
             found[elements.index(symbols[0]), elements.index(symbols[1])] = end

@@ -149,14 +149,28 @@ def accuracy(potential: "ACEPotential", dataset: Dataset, baseline: "Baseline | 
 
 
 def check_accuracy(found: Accuracy, training: Dataset) -> None:
-    """`TrainingDivergenceError` for a potential that is far worse than predicting no forces at all."""
+    """`TrainingDivergenceError` for a potential far worse than predicting no forces, or the mean energy."""
     forces = np.concatenate([labels.forces.ravel() for labels in training.labels])
     rms = 1000.0 * float(np.sqrt(np.mean(forces**2)))
     error, counts = found.forces_rmse_mev_per_angstrom, LabelCounts.of(training)
     wild = counts.forces > 0 and not error <= 3.0 * rms + 100.0
-    if wild or (counts.energies > 0 and not np.isfinite(found.energy_rmse_mev_per_atom)):
+    _check_energies(found, training)
+    if wild:
         raise TrainingDivergenceError(
             f"the fitted potential's force error on its own training data is {error:.0f} meV/Å, and the "
             f"forces themselves are {rms:.0f} meV/Å; use fewer functions or a larger ridge, and look for "
             "wrong labels"
+        )
+
+
+def _check_energies(found: Accuracy, training: Dataset) -> None:
+    counts, error = LabelCounts.of(training), found.energy_rmse_mev_per_atom
+    used = [s for s in training if s.label_weights is None or s.label_weights.energy > 0.0]
+    energies = [s.labels.energy / len(s) for s in used if s.labels is not None]
+    spread = 1000.0 * float(np.std(energies)) if energies else 0.0
+    if counts.energies > 0 and not error <= 3.0 * spread + 100.0:
+        raise TrainingDivergenceError(
+            f"the fitted potential's energy error on its own training data is {error:.0f} meV/atom, and the "
+            f"energies themselves spread by {spread:.0f} meV/atom; check reference_energies and windows, and "
+            "look for wrong labels"
         )
