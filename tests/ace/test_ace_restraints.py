@@ -131,9 +131,8 @@ def test_restrained_coefficients_minimise_the_stated_loss(solved, shift):
     def loss(c):
         q = c @ rows.rows + rows.offset
         excess = np.maximum(rows.lowest - q, 0.0) + np.maximum(q - rows.highest, 0.0)
-        return np.sum((whitened @ (c - posterior.mean)) ** 2) + STRENGTH**2 * posterior.noise * np.sum(
-            excess**2
-        )
+        wall = STRENGTH**2 * posterior.noise * np.sum(excess**2)
+        return np.sum((whitened @ (c - posterior.mean)) ** 2) + wall
 
     found = restrain(posterior, rows)
     assert acting(found.mean, rows) > 0

@@ -200,7 +200,7 @@ def test_two_atoms_on_one_spot_are_bad_input(cual, tmp_path):
 
 
 def test_reference_energies_from_the_settings(cual):
-    wanted = {"Al": -1.0, "Cu": -2.0}
+    wanted = {"Al": 3.2, "Cu": 3.5}
     found = fit_ace(cual, AceTrainer(**QUICK, reference_energies=wanted))
     assert found.facts["reference_energies"] == wanted
     with pytest.raises(
@@ -345,3 +345,37 @@ def test_processes_and_shards_change_no_byte(cual, tmp_path, monkeypatch):
     again = trainer.train(cual, None, tmp_path / "again.yace", shards=tmp_path / "parts")
     assert one.path.read_bytes() == two.path.read_bytes() == again.path.read_bytes()
     assert list((tmp_path / "parts").glob("*.npz"))
+
+
+def test_what_symmetry_hides_stays_unknown():
+    """One-atom cells have inversion symmetry: many functions are zero but for rounding."""
+    from ase import Atoms
+    from ase.build import bulk
+    from ase.calculators.emt import EMT
+
+    rng = np.random.default_rng(5)
+
+    def strained(a):
+        atoms = bulk("Cu", a=a)
+        atoms.set_cell(atoms.cell @ (np.eye(3) + 0.03 * rng.normal(size=(3, 3))), scale_atoms=True)
+        atoms.calc = EMT()
+        labels = Labels(atoms.get_potential_energy(), atoms.get_forces(), atoms.get_stress())
+        return AtomStructure.from_atoms(atoms, labels=labels)
+
+    found = fit_ace(Dataset(strained(a) for a in np.linspace(3.3, 4.1, 40)), AceTrainer(refinement="none"))
+    pairs = [AtomStructure.from_atoms(Atoms("Cu2", [[0, 0, 0], [0, 0, r]])) for r in (1.8, 2.2, 3.0, 4.0)]
+    energies = [labels.energy for labels in found.potential.evaluate(pairs)]
+    assert np.abs(energies).max() < 100.0
+
+
+def test_atoms_that_never_meet_are_refused(cual):
+    far = Dataset(
+        AtomStructure(
+            np.array([29, 29]),
+            np.array([[0.0, 0.0, 0.0], [0.0, 0.0, r]]),
+            labels=Labels(0.0, np.zeros((2, 3))),
+        )
+        for r in (8.0, 9.0, 10.0)
+    )
+    with pytest.raises(InsufficientDataError, match="no two atoms of the data are within the cutoff of 5 Å"):
+        fit_ace(far)

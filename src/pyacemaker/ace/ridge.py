@@ -15,7 +15,7 @@ from pyacemaker.ace.gram import NormalEquations, merge
 from pyacemaker.ace.posterior import Posterior
 from pyacemaker.structures import FloatArray, IntArray
 
-UNSEEN = 1e-9
+UNSEEN = 1e-15
 """Share of the largest scale below which a function is zero but for rounding, as some are by symmetry."""
 
 STRENGTHS = tuple(10.0**-k for k in range(13))

@@ -309,8 +309,8 @@ class AceTrainer(ShortRange):
             basis = self.choose(training.elements, statistics, training)
             if not len(basis):
                 raise InsufficientDataError(
-                    f"no two atoms of the data are within the cutoff of {statistics.cutoff:g} Å; choose a larger "
-                    "cutoff, or add structures in which atoms meet"
+                    f"no two atoms of the data are within the cutoff of {statistics.cutoff:g} Å; choose a "
+                    "larger cutoff, or add structures in which atoms meet"
                 )
             if self.is_explicit and not self.underdetermined:
                 check_carried(len(basis), training)
