@@ -112,3 +112,23 @@ def test_keys_of_others_can_be_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "workshop.yaml"
     path.write_text("tool:\n  kind: saw\n  teeth: 3\nsomething: else\n")
     assert load_settings(path, Workshop, keys=("tool",)).tool == Saw(teeth=3)
+
+
+class Bench(Spec):
+    tool: Hammer | Literal["auto", "none"] = "auto"
+    colour: Literal["red", "blue"] = "red"
+
+
+def bench_problem(tmp_path: Path, text: str) -> str:
+    path = tmp_path / "bench.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        load_settings(path, Bench)
+    return str(caught.value)
+
+
+def test_a_section_in_the_place_of_a_word_is_told_by_its_own_keys(tmp_path: Path) -> None:
+    message = bench_problem(tmp_path, "tool:\n  wieght: 2\n")
+    assert "line 2: tool.wieght: unknown key; did you mean weight?" in message
+    assert len(message.splitlines()) == 1
+    assert "line 1: colour: " in bench_problem(tmp_path, "colour:\n  red: 1\n")

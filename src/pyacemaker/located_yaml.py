@@ -116,10 +116,18 @@ def describe_problems(error: ValidationError, located: LocatedYaml, model: type[
         location = problem["loc"]
         if problem["type"] == "too_short" and any(_is_below(other["loc"], location) for other in problems):
             continue  # pydantic does not count the items that are wrong
+        if _is_other_word(problem, located):
+            continue  # the section's own problems say more than that it is none of the words
         key = ".".join(str(part) for part in location if _is_written(part, location, located)) or "the file"
         text = _sentence(problem, _model_at(model, location[:-1]))
         sentences.append(f"{located.path}, line {located.line(location)}: {key}: {text}")
     return sentences
+
+
+def _is_other_word(problem: Any, located: LocatedYaml) -> bool:
+    """Whether this says only that a section is none of the words that may stand in its place."""
+    is_word = problem["type"] == "literal_error" and not located.has(problem["loc"])
+    return is_word and isinstance(problem["input"], dict)
 
 
 def _is_written(part: int | str, location: Location, located: LocatedYaml) -> bool:
@@ -197,7 +205,7 @@ def _model_at(model: type[BaseModel], location: Location) -> type[BaseModel] | N
     for part in location:
         if isinstance(part, int):
             continue
-        tagged = [item for item in candidates if _kind(item) == part]
+        tagged = [item for item in candidates if part in (_kind(item), item.__name__)]
         if tagged:
             candidates = tagged
             continue
