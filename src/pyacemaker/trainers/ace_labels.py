@@ -45,12 +45,16 @@ def usable(dataset: Dataset) -> Dataset:
             len(labelled) - len(finite),
             len(labelled),
         )
+    for index, structure in enumerate(finite):
+        if not (np.isfinite(structure.weight) and structure.weight >= 0.0):
+            with locating(index, structure):
+                raise DataError(f"the weight is {structure.weight}; expected a number from 0 on")
     counted = finite.filter(lambda structure: structure.weight > 0)
     many = counted.filter(lambda structure: len(structure) > 1 or structure.is_periodic)
     if len(many) < 2:
         raise InsufficientDataError(
-            f"{len(many)} of {len(dataset)} structures have finite labels and more than one atom; "
-            "an ACE fit needs at least 2"
+            f"{len(many)} of {len(dataset)} structures have finite labels, a weight and more than one "
+            "atom; an ACE fit needs at least 2"
         )
     return counted
 
