@@ -117,7 +117,7 @@ def describe_problems(error: ValidationError, located: LocatedYaml, model: type[
         if problem["type"] == "too_short" and any(_is_below(other["loc"], location) for other in problems):
             continue  # pydantic does not count the items that are wrong
         if _is_other_word(problem, located):
-            continue  # the section's own problems say more than that it is none of the words
+            continue  # what is wrong with the section or number says more
         key = ".".join(str(part) for part in location if _is_written(part, location, located)) or "the file"
         text = _sentence(problem, _model_at(model, location[:-1]))
         sentences.append(f"{located.path}, line {located.line(location)}: {key}: {text}")
@@ -125,9 +125,9 @@ def describe_problems(error: ValidationError, located: LocatedYaml, model: type[
 
 
 def _is_other_word(problem: Any, located: LocatedYaml) -> bool:
-    """Whether this says only that a section is none of the words that may stand in its place."""
+    """Whether this says only that a section or a number is none of the words that may stand in its place."""
     is_word = problem["type"] == "literal_error" and not located.has(problem["loc"])
-    return is_word and isinstance(problem["input"], dict)
+    return is_word and isinstance(problem["input"], dict | int | float)
 
 
 def _is_written(part: int | str, location: Location, located: LocatedYaml) -> bool:
