@@ -66,10 +66,15 @@ def test_rmse_is_never_below_mae(metrics):
 
 
 def test_the_verdict_follows_from_the_figures(metrics):
-    base, final = metrics["test"]["base"], metrics["test"]["final"]
-    assert metrics["verdict"]["passed"] is True
-    for figure in ("energy_rmse_mev_per_atom", "forces_rmse_mev_per_angstrom"):
-        assert final[figure] < base[figure]
+    """Better in energy or forces, and in neither worse by more than two standard errors."""
+    base, final, verdict = metrics["test"]["base"], metrics["test"]["final"], metrics["verdict"]
+    improved = []
+    for name, figure in (("energy", "energy_rmse_mev_per_atom"), ("forces", "forces_rmse_mev_per_angstrom")):
+        improved.append(final[figure] < base[figure])
+        assert verdict[f"{name}_improved"] is improved[-1]
+        assert final[figure] - base[figure] <= 2.0 * verdict[name]["standard_error"]
+    assert any(improved)
+    assert verdict["passed"] is True
 
 
 def test_the_figures_of_the_final_potential_can_be_measured_again(finished, metrics, cli, tmp_path):
