@@ -27,11 +27,11 @@ class Workshop(Spec):
     plan: InputFile | None = None
 
 
-def problem(tmp_path: Path, text: str) -> str:
+def problem(tmp_path: Path, text: str, model: type[Spec] = Workshop) -> str:
     path = tmp_path / "workshop.yaml"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError) as caught:
-        load_settings(path, Workshop)
+        load_settings(path, model)
     return str(caught.value)
 
 
@@ -119,16 +119,8 @@ class Bench(Spec):
     colour: Literal["red", "blue"] = "red"
 
 
-def bench_problem(tmp_path: Path, text: str) -> str:
-    path = tmp_path / "bench.yaml"
-    path.write_text(text, encoding="utf-8")
-    with pytest.raises(ConfigError) as caught:
-        load_settings(path, Bench)
-    return str(caught.value)
-
-
 def test_a_section_in_the_place_of_a_word_is_told_by_its_own_keys(tmp_path: Path) -> None:
-    message = bench_problem(tmp_path, "tool:\n  wieght: 2\n")
+    message = problem(tmp_path, "tool:\n  wieght: 2\n", Bench)
     assert "line 2: tool.wieght: unknown key; did you mean weight?" in message
     assert len(message.splitlines()) == 1
-    assert "line 1: colour: " in bench_problem(tmp_path, "colour:\n  red: 1\n")
+    assert "line 1: colour: " in problem(tmp_path, "colour:\n  red: 1\n", Bench)

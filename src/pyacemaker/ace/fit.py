@@ -129,7 +129,7 @@ def reference_energies(structures: Sequence[AtomStructure], elements: Sequence[s
     Where the compositions do not tell the elements apart, the solution closest to equal energies per atom is
     taken. Energies of weight zero take no part.
     """
-    used = [s for s in structures if s.label_weights is None or s.label_weights.energy > 0.0]
+    used = [structure for structure in structures if structure.energy_counts]
     composition = _composition(used, elements)
     energies = np.array([s.labels.energy for s in used if s.labels is not None])
     e0, known = isolated_energies(used, elements)
@@ -158,8 +158,7 @@ def isolated_energies(
     """(N,) eV: the (median) energies of single atoms, 0 where there is none, and (N,) where there is one."""
     found: list[list[float]] = [[] for _ in elements]
     for structure in structures:
-        used = structure.label_weights is None or structure.label_weights.energy > 0.0
-        if is_isolated(structure) and structure.labels is not None and used:
+        if is_isolated(structure) and structure.labels is not None and structure.energy_counts:
             found[int(species_of(elements, structure)[0])].append(structure.labels.energy)
     known = np.array([bool(values) for values in found])
     return np.array([float(np.median(values)) if values else 0.0 for values in found]), known
@@ -173,7 +172,7 @@ def fitted_directions(
     M is the number of independent compositions of the other elements: with one stoichiometry only its
     own mixture of E0 is a direction, and the rest of E0 stays what it was.
     """
-    used = [s for s in structures if s.label_weights is None or s.label_weights.energy > 0.0]
+    used = [structure for structure in structures if structure.energy_counts]
     free = np.flatnonzero(~isolated_energies(structures, elements)[1])
     composition = _composition(used, elements)
     share = composition[:, free] / np.maximum(composition.sum(axis=1), 1.0)[:, None]

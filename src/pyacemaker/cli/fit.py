@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from math import isfinite, nan
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
@@ -17,7 +17,8 @@ from pyacemaker.cli.options import (
     write_json,
 )
 
-NamedReference = Literal["auto", "composition", "fitted"]
+if TYPE_CHECKING:
+    from pyacemaker.trainers.ace_labels import NamedReference
 
 CONFIG_CURE = (
     "write the fit's settings into it, those that a run has under `base`, such as `cutoff: 5.5` and "
@@ -89,11 +90,12 @@ def fit(
     write_json(json_file, {"labels_found": labels, "seconds": trained.metrics.seconds, **report})
 
 
-def parse_reference_energies(text: str | None) -> Mapping[str, float] | NamedReference | None:
+def parse_reference_energies(text: str | None) -> "Mapping[str, float] | NamedReference | None":
     """`auto`, `composition`, `fitted` or `Si=-0.8,O=-2.1` (eV); `ConfigError` for anything else."""
     from ase.data import atomic_numbers
 
     from pyacemaker.errors import ConfigError
+    from pyacemaker.trainers.ace_labels import NamedReference
 
     if text is None:
         return None

@@ -160,6 +160,11 @@ class AtomStructure:
         found = float(abs(np.linalg.det(self.cell)))
         return found if self.is_periodic and found > 1e-6 else None
 
+    @property
+    def energy_counts(self) -> bool:
+        """Whether an energy label would take part in a fit: it is not masked by a weight of zero."""
+        return self.label_weights is None or self.label_weights.energy > 0.0
+
     def replace(self, **changes: Any) -> Self:
         """A copy with some fields changed."""
         return dataclasses.replace(self, **changes)

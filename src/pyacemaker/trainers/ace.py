@@ -18,6 +18,7 @@ from pyacemaker.structures import Dataset, FloatArray
 from pyacemaker.structures.accuracy import LabelCounts
 from pyacemaker.trainers.ace_basis import Positive, check_carried
 from pyacemaker.trainers.ace_labels import (
+    NamedReference,
     ReferenceEnergies,
     accuracy,
     baseline_facts,
@@ -82,7 +83,7 @@ class AceTrainer(ShortRange):
     prior: InputFile | None = None
     """A linear `.yace` to start from: its basis and core are taken over, and its coefficients are the prior's
     mean. With `functions` or `nradmax` the basis also gets those terms that its radial functions allow."""
-    reference_energies: dict[str, float] | Literal["auto", "composition", "fitted"] = "auto"
+    reference_energies: dict[str, float] | NamedReference = "auto"
     """eV, energies of the isolated atoms, like `{Si: -0.8}`. `auto`: those in the data, else of the prior
     potential, else least squares on the compositions plus the elements' cohesive energies; `composition`: the
     same without these; `fitted`: unknowns of the fit, but for elements whose isolated atoms are in the data.
@@ -171,7 +172,7 @@ class AceTrainer(ShortRange):
             prior=prior,
         )
         fitted = self.refine(fitted, progress=progress, processes=processes)
-        return self._finish(fitted, dataset, out, test, started)
+        return self._finish(fitted, out, test, started)
 
     def refine(self, fitted: LinearFit, *, progress: Progress | None = None, processes: int = 1) -> LinearFit:
         """The fit with its refined potential, if refinement is asked for.
@@ -234,7 +235,8 @@ class AceTrainer(ShortRange):
         from pyacemaker.ace import ridge
 
         start = self._prior_model(prior)
-        training = without_baseline(usable(dataset), self.additive_baseline)
+        labelled = usable(dataset)
+        training = without_baseline(labelled, self.additive_baseline)
         basis, coefficients, statistics = self._basis(training, start)
         wanted = self.reference_energies if reference_energies is None else reference_energies
         e0, shifts = choose_reference(training, basis.elements, wanted, start)
@@ -253,16 +255,16 @@ class AceTrainer(ShortRange):
                 "use fewer functions or set a larger ridge"
             )
         e0 = e0 + shifts @ solution.coefficients[len(basis) :]
-        return LinearFit(problem, solution, e0, strengths, mean, training, importance, statistics, walls)
+        return LinearFit(
+            problem, solution, e0, strengths, mean, labelled, training, importance, statistics, walls
+        )
 
-    def _finish(
-        self, fitted: LinearFit, dataset: Dataset, out: Path, test: Dataset | None, started: float
-    ) -> TrainedPotential:
+    def _finish(self, fitted: LinearFit, out: Path, test: Dataset | None, started: float) -> TrainedPotential:
         """Write the potential, and measure its errors."""
         from pyacemaker.ace.yace import write_yace
         from pyacemaker.potentials.ace import ACEPotential
 
-        training, baseline = usable(dataset), self.additive_baseline
+        training, baseline = fitted.labelled, self.additive_baseline
         with replacing(out) as aside:
             write_yace(fitted.model(), aside)
             potential = ACEPotential.from_yace(aside)
@@ -404,7 +406,7 @@ def fit_ace(
     fitted = trainer.refine(fitted, processes=processes)
     with TemporaryDirectory() as directory:
         path = Path(directory) / "potential.yace"
-        trained = trainer._finish(fitted, dataset, path, test, started)
+        trained = trainer._finish(fitted, path, test, started)
         potential = ACEPotential.from_yace(path)
     return FitResult(
         potential, trained.metrics, trained.facts, fitted.solution.posterior, fitted.problem.basis

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-ReferenceEnergies = Mapping[str, float] | Literal["auto", "composition", "fitted"]
+NamedReference = Literal["auto", "composition", "fitted"]
+ReferenceEnergies = Mapping[str, float] | NamedReference
 
 
 def usable(dataset: Dataset) -> Dataset:
@@ -169,8 +170,7 @@ def check_accuracy(found: Accuracy, training: Dataset) -> None:
 
 def _check_energies(found: Accuracy, training: Dataset) -> None:
     counts, error = LabelCounts.of(training), found.energy_rmse_mev_per_atom
-    used = [s for s in training if s.label_weights is None or s.label_weights.energy > 0.0]
-    energies = [s.labels.energy / len(s) for s in used if s.labels is not None]
+    energies = [s.labels.energy / len(s) for s in training if s.labels is not None and s.energy_counts]
     spread = 1000.0 * float(np.std(energies)) if energies else 0.0
     if counts.energies > 0 and not error <= 3.0 * spread + 100.0:
         raise TrainingDivergenceError(

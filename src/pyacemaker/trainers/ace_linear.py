@@ -27,8 +27,9 @@ class LinearFit:
     """The solved problem: `solution.coefficients` are those of the basis, then shifts of E0 that were fitted.
 
     e0: (N,), eV, the shifts included. prior: (K + M,) p of each unknown. mean: (K + M,) the prior's mean,
-    None: zero. training, importance: what was fitted to (without the baseline), and the factors on its
-    errors. restraints: the invented rows. refined: what a non-linear refinement made of it.
+    None: zero. labelled: the usable structures as they were given. training, importance: the same without
+    the baseline, which was fitted to, and the factors on its errors. restraints: the invented rows. refined:
+    what a non-linear refinement made of it.
     """
 
     problem: "LinearProblem"
@@ -36,6 +37,7 @@ class LinearFit:
     e0: FloatArray
     prior: FloatArray
     mean: FloatArray | None
+    labelled: Dataset
     training: Dataset
     importance: FloatArray
     statistics: "PairStatistics"
