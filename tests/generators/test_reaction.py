@@ -6,8 +6,9 @@ from scipy.spatial.distance import cdist
 
 from pyacemaker.errors import ConfigError, DataError
 from pyacemaker.generators import AnyGenerator, ReactionGenerator
+from pyacemaker.generators.anchors import REACTION_ANCHORS
 from pyacemaker.generators.bonds import bond_length, bonds_of
-from pyacemaker.generators.reaction import ANCHOR_TAGS, posed
+from pyacemaker.generators.reaction import posed
 from pyacemaker.generators.reaction_path import (
     Reaction,
     reaction_path,
@@ -73,10 +74,10 @@ def candidates(ends, teacher):
 
 def test_every_kind_of_candidate_is_made(candidates):
     counts = candidates.tag_counts()
-    assert list(counts)[:3] == list(ANCHOR_TAGS)
-    assert [counts[tag] for tag in ANCHOR_TAGS] == [1, 1, 1]
+    assert list(counts)[:3] == list(REACTION_ANCHORS)
+    assert [counts[tag] for tag in REACTION_ANCHORS] == [1, 1, 1]
     assert set(counts) == {
-        *ANCHOR_TAGS,
+        *REACTION_ANCHORS,
         "path",
         "path_rattle",
         "grid",

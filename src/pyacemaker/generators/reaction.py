@@ -20,9 +20,6 @@ from pyacemaker.structures import AtomStructure, Dataset, FloatArray, IntArray
 
 log = logging.getLogger(__name__)
 
-ANCHOR_TAGS = ("reactant", "product", "ts")
-"""Tags of the structures that every active set contains: both ends and the transition-state guess."""
-
 _FRAGMENT_STEPS = 30  # relaxation steps of separated fragments, which must not have time to meet again
 _APART = 12.0  # Å between fragments while they relax
 

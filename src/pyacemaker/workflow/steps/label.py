@@ -12,7 +12,7 @@ import numpy as np
 from pyacemaker.config import PyAceConfig
 from pyacemaker.errors import InsufficientDataError
 from pyacemaker.files import write_atomic, write_json
-from pyacemaker.generators.reaction import ANCHOR_TAGS
+from pyacemaker.generators.anchors import ANCHOR_TAGS
 from pyacemaker.potentials.mace import MacePotential
 from pyacemaker.selection.active_set import ActiveSet, spread_over_tags
 from pyacemaker.structures import Dataset, FloatArray, IntArray

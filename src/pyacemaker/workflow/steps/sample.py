@@ -8,7 +8,7 @@ import numpy as np
 from pyacemaker.config import PyAceConfig
 from pyacemaker.errors import InsufficientDataError
 from pyacemaker.files import write_json
-from pyacemaker.generators.reaction import ANCHOR_TAGS
+from pyacemaker.generators.anchors import ANCHOR_TAGS
 from pyacemaker.potentials.base import Potential
 from pyacemaker.potentials.mace import MacePotential
 from pyacemaker.structures import Dataset
