@@ -1,3 +1,4 @@
+import logging
 import os
 import signal
 import subprocess
@@ -105,8 +106,9 @@ def shifted_square(number: int) -> tuple[int, int, str | None]:
 def test_ordered_map_keeps_the_order_and_prepares_every_worker(processes):
     found = list(map_ordered(shifted_square, iter(range(9)), processes, prepare=remember, prepare_args=(5,)))
     assert [value for value, _, _ in found] == [number**2 + 5 for number in range(9)]
-    assert (os.getpid() in {pid for _, pid, _ in found}) == (processes == 1)
-    assert all(threads for _, _, threads in found) or processes == 1
+    elsewhere = [threads for _, pid, threads in found if pid != os.getpid()]
+    assert (len(elsewhere) > 0) == (processes == 2)
+    assert all(threads == "1" for threads in elsewhere)
 
 
 @pytest.mark.parametrize("processes", [1, 2])
@@ -129,6 +131,27 @@ def test_ordered_map_takes_few_items_ahead():
     results.close()
 
 
+def exit_elsewhere(parent: int) -> None:
+    if os.getpid() != parent:
+        os._exit(1)
+
+
 def test_a_worker_that_dies_is_an_error():
     with pytest.raises(PyacemakerError, match="worker process died"):
-        list(map_ordered(os._exit, [1, 1, 1], 2))
+        list(map_ordered(exit_elsewhere, [os.getpid()] * 3, 2))
+
+
+def complain(number: int) -> int:
+    print("a worker prints")
+    logging.getLogger("pyacemaker").error("a worker logs")
+    return number
+
+
+def test_workers_neither_print_nor_log(capfd):
+    assert list(map_ordered(complain, range(6), 2)) == list(range(6))
+    assert capfd.readouterr().out.count("a worker prints") == 1  # the first item, computed here
+
+
+def test_workers_start_where_copies_of_the_process_cannot_be_made(monkeypatch):
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert list(map_ordered(abs, [-1, 2, -3, 4], 2)) == [1, 2, 3, 4]

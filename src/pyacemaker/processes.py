@@ -1,6 +1,7 @@
 """Child processes that use one thread and die with their parent."""
 
 import ctypes
+import logging
 import os
 import signal
 import sys
@@ -9,7 +10,8 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from itertools import islice
+from typing import Any, ClassVar, TypeVar
 
 from pyacemaker.errors import PyacemakerError
 
@@ -89,10 +91,10 @@ def map_ordered(
 ) -> Iterator[R]:
     """The results of `function` over `items`, in their order, computed by worker processes of one thread.
 
-    With one process everything happens here. `prepare(*prepare_args)` is called once in every worker (and
-    once here for one process): the place for what all items share. At most two items per worker are taken
-    ahead, so that memory stays flat. function, prepare and items must be picklable. The first error that
-    `function` raises ends the map; `PyacemakerError` where a worker died.
+    With one process everything happens here. `prepare(*prepare_args)` is called once here and, where workers
+    don't begin as copies of this process, in every worker: the place for what all items share. At most two
+    items per worker are taken ahead, so that memory stays flat. function, prepare and items must be
+    picklable. The first error that `function` raises ends the map; `PyacemakerError` where a worker died.
     """
     with worker_map(processes, prepare=prepare, prepare_args=prepare_args) as run:
         yield from run(function, items)
@@ -113,28 +115,71 @@ def worker_map(
 
     With one process everything happens here.
     """
+    if prepare is not None:
+        prepare(*prepare_args)
     if processes <= 1:
-        if prepare is not None:
-            prepare(*prepare_args)
         yield map
         return
-    import multiprocessing
-
     with single_threaded_children():
-        pool = ProcessPoolExecutor(
-            processes,
-            multiprocessing.get_context("spawn"),
-            initializer=_prepare_worker,
-            initargs=(os.getpid(), prepare, prepare_args),
-        )
+        workers = _Workers(processes, prepare, prepare_args)
         try:
-            yield lambda function, items: _in_order(pool, function, iter(items), 2 * processes)
+            yield workers.run
         except BrokenProcessPool as error:
             raise PyacemakerError(
                 "a worker process died, perhaps for lack of memory; use fewer processes"
             ) from error
         finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+            workers.close()
+
+
+class _Workers:
+    """A pool that starts with the first item but one.
+
+    On Linux the workers begin as copies of this process (fork): what it has imported and compiled, they have.
+    The first item that a function ever gets is therefore computed here. Elsewhere they start afresh.
+    """
+
+    _called: ClassVar[set[Callable[[Any], Any]]] = set()
+
+    def __init__(self, processes: int, prepare: Callable[..., None] | None, arguments: tuple[Any, ...]) -> None:
+        self._processes, self._prepare, self._arguments = processes, prepare, arguments
+        self._pool: ProcessPoolExecutor | None = None
+
+    def run(self, function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+        waiting = iter(items)
+        if self._pool is None and function not in self._called:
+            for first in islice(waiting, 1):
+                with _one_thread():
+                    result = function(first)
+                self._called.add(function)
+                yield result
+        yield from _in_order(self._started(), function, waiting, 2 * self._processes)
+
+    def close(self) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _started(self) -> ProcessPoolExecutor:
+        if self._pool is None:
+            import multiprocessing
+
+            forks = sys.platform.startswith("linux")
+            self._pool = ProcessPoolExecutor(
+                self._processes,
+                multiprocessing.get_context("fork" if forks else "spawn"),
+                initializer=_prepare_copy if forks else _prepare_worker,
+                initargs=(os.getpid(),) if forks else (os.getpid(), self._prepare, self._arguments),
+            )
+        return self._pool
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Linear algebra on one thread, as in the workers: the same bits wherever an item is computed."""
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1):
+        yield
 
 
 def _in_order(
@@ -153,3 +198,20 @@ def _prepare_worker(driver: int, prepare: Callable[..., None] | None, arguments:
     start_worker(driver)
     if prepare is not None:
         prepare(*arguments)
+
+
+def _prepare_copy(driver: int) -> None:
+    """A worker that is a copy of its parent has its data, but none of its threads.
+
+    A thread of the parent may have held the lock of a display or of a log when the copy was made: the copy
+    writes to neither.
+    """
+    from threadpoolctl import threadpool_limits
+
+    start_worker(driver)
+    sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - open as long as the worker
+    sys.stderr = sys.stdout
+    for name in (None, *logging.root.manager.loggerDict):
+        logging.getLogger(name).handlers.clear()
+    logging.lastResort = None
+    threadpool_limits(1)

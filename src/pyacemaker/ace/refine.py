@@ -36,7 +36,7 @@ DECAY = 6.0
 """β of the first ρ₂."""
 SAMPLE = 100
 """Structures from which ρ₂ is scaled."""
-WORTH_PROCESSES = 2e7
+WORTH_PROCESSES = 2e6
 """Entries of all Jacobians below which starting processes costs more than they save."""
 NO_ROWS = LabelledRows((), (), ())
 

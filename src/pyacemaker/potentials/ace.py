@@ -18,12 +18,11 @@ if TYPE_CHECKING:
     from pyacemaker.ace.evaluator import CompiledModel, Evaluation
     from pyacemaker.ace.model import ACEModel
 
-CHUNK_ATOMS = 500
+CHUNK_ATOMS = 1000
 """Atoms in the structures that a worker process takes at a time, at least."""
 
-WORTHWHILE = 600_000
-"""Atoms times thousands of basis functions (at least one) from which a second process saves more than the
-seconds in which it starts."""
+WORTHWHILE = 10_000
+"""Atoms times thousands of basis functions (at least one) for each process: a fraction of a second."""
 
 SMALLEST_VOLUME = 1e-6
 """Å³: cell vectors that span less lie in a plane."""
@@ -85,7 +84,7 @@ class ACEPotential(Potential):
         """How many of the `available` processes are worth starting to evaluate these structures."""
         functions = max(len(functions) for functions in self.model.functions.values())
         work = sum(len(structure) for structure in structures) * max(1.0, functions / 1000.0)
-        return max(1, min(available, int(work / WORTHWHILE) + 1))
+        return max(1, min(available, int(work / WORTHWHILE)))
 
     def calculator(self) -> "ACECalculator":
         """An ASE calculator with the same answers."""
