@@ -12,8 +12,8 @@ def expand(text: str) -> str:
     """`text` with every `${VAR}` replaced by the value of the environment variable VAR.
 
     For what belongs to a machine or an account rather than to a run: commands, accounts, paths of
-    pseudopotentials. The settings keep the name of the variable, so that a run's directory holds no secret and
-    its fingerprint is the same everywhere; call this where the value is used. A `$` that no braces follow
+    pseudopotentials. The settings keep the name of the variable, so that a run's directory holds no secret
+    and fingerprints are the same everywhere; call this where the value is used. A `$` that no braces follow
     stays, for the shell. Raises `ConfigError` naming the first variable that is not set.
     """
     return _VARIABLE.sub(lambda found: _value(found.group(1), text), text)
