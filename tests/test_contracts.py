@@ -14,7 +14,7 @@ from pyacemaker.oracles import (
     PyscfOracle,
     TbliteOracle,
 )
-from pyacemaker.selection import DirectSelector, MaxvolSelector, RandomSelector
+from pyacemaker.selection import DirectSelector, FarthestPointSelector, MaxvolSelector, RandomSelector
 from pyacemaker.structures import AtomStructure
 from pyacemaker.testing import OracleContract, SelectorContract
 
@@ -147,6 +147,14 @@ class TestDirect(SelectorContract):
     @pytest.fixture
     def selector(self):
         return DirectSelector()
+
+
+class TestFarthestPoint(SelectorContract):
+    order_independent = True
+
+    @pytest.fixture
+    def selector(self):
+        return FarthestPointSelector()
 
 
 class TestMaxvol(SelectorContract):

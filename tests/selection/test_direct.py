@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 
 from pyacemaker.errors import InsufficientDataError
-from pyacemaker.selection.direct import DirectSelector, _subclusters, principal_components
+from pyacemaker.selection.direct import DirectSelector, _merged, _subclusters, principal_components
 
 
 def blobs(n_blobs, size, d, rng, spread=0.05):
@@ -98,10 +98,53 @@ def test_at_least_two_components_where_there_are_two():
     assert principal_components(line[:, :1]).shape == (30, 1)
 
 
-@pytest.mark.parametrize("rows", [3000, 15000])  # 15000: the threshold is bracketed on a part of the points
+@pytest.mark.parametrize("rows", [3000, 10000])
 def test_the_threshold_gives_the_number_of_subclusters_asked_for(rows):
     points = np.random.default_rng(9).standard_normal((rows, 3))
     points = points[np.lexsort(points.T[::-1])]
     labels = _subclusters(points, 40, 320)
     assert 40 <= labels.max() + 1 <= 320
     assert len(np.unique(labels)) == labels.max() + 1
+
+
+@pytest.mark.parametrize("n", [1, 3, 40, 299, 300])
+def test_structures_all_equally_far_from_each_other(n):
+    chosen = select(np.eye(300), n)  # no BIRCH threshold gives any number between one and all of them
+    assert len(set(chosen)) == n
+
+
+def test_structures_that_differ_only_in_components_that_are_dropped():
+    rng = np.random.default_rng(10)
+    common = np.repeat(rng.standard_normal((4, 2)), 10, axis=0) @ rng.standard_normal((2, 30))
+    features = np.hstack([common, rng.standard_normal((40, 1))])
+    assert len(set(select(features, 25))) == 25
+
+
+def test_scales_from_tiny_to_huge():
+    rng = np.random.default_rng(11)
+    features = np.stack([10.0 ** rng.uniform(-8, 8, 3000), rng.standard_normal(3000)], axis=1)
+    assert len(set(select(features, 200))) == 200
+
+
+def test_many_structures_choose_in_any_order_and_cover_better_than_chance():
+    rng = np.random.default_rng(12)
+    features = rng.standard_normal((12_000, 4)) @ rng.standard_normal((4, 12))
+    chosen = select(features, 50)
+    order = rng.permutation(len(features))
+    assert set(order[select(features[order], 50)]) == set(chosen)
+    points = principal_components(features)
+
+    def uncovered(rows):
+        return cdist(points, points[rows]).min(axis=1).max()
+
+    assert uncovered(chosen) < min(uncovered(rng.choice(12_000, 50, replace=False)) for _ in range(3))
+
+
+def test_many_subclusters_are_merged_in_parts(monkeypatch):
+    monkeypatch.setattr("pyacemaker.selection.direct._MERGED", 60)
+    centroids = np.random.default_rng(13).standard_normal((700, 3))
+    for n in (100, 333, 699):
+        labels = _merged(centroids, n)
+        assert set(labels) == set(range(n))
+    spread = [np.ptp(centroids[_merged(centroids, 100) == label], axis=0).max() for label in range(100)]
+    assert np.median(spread) < 0.25 * np.ptp(centroids, axis=0).max()

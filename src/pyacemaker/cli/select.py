@@ -11,7 +11,9 @@ from pyacemaker.cli.options import check_output
 def select(
     pool: Annotated[Path, typer.Argument(help="Structures to pick from.")],
     n: Annotated[int, typer.Option("-n", help="How many to pick.")],
-    method: Annotated[Literal["direct", "maxvol", "random"], typer.Option(help="How to pick.")] = "direct",
+    method: Annotated[
+        Literal["direct", "farthest-point", "maxvol", "random"], typer.Option(help="How to pick.")
+    ] = "direct",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Where to write them.")] = None,
     model: Annotated[
         Path | None, typer.Option(help="A MACE model whose descriptors are used; default: ACE invariants.")

@@ -8,19 +8,23 @@ from pyacemaker.base import plugin
 from pyacemaker.selection.active_set import ActiveSet, ActiveSetSelector, spread_over_tags
 from pyacemaker.selection.base import Selector
 from pyacemaker.selection.direct import DirectSelector
+from pyacemaker.selection.farthest_point import FarthestPointSelector
 from pyacemaker.selection.filters import Filtered, HardFilters, closest_fraction
 from pyacemaker.selection.maxvol import MaxvolSelector
 from pyacemaker.selection.random import RandomSelector
 
-BuiltinSelector = Annotated[DirectSelector | RandomSelector | MaxvolSelector, Field(discriminator="kind")]
+BuiltinSelector = Annotated[
+    DirectSelector | FarthestPointSelector | RandomSelector | MaxvolSelector, Field(discriminator="kind")
+]
 AnySelector = Annotated[BuiltinSelector, plugin(Selector)]
-"""Any selector a config can name: `direct`, `random`, `maxvol`, or `module:Class` from elsewhere."""
+"""Any selector a config can name: `direct`, `farthest-point`, `random`, `maxvol`, `module:Class`."""
 
 __all__ = [
     "ActiveSet",
     "ActiveSetSelector",
     "AnySelector",
     "DirectSelector",
+    "FarthestPointSelector",
     "Filtered",
     "HardFilters",
     "MaxvolSelector",

@@ -17,13 +17,16 @@ from pyacemaker.base import Spec, plugin
 from pyacemaker.errors import ConfigError, InsufficientDataError
 from pyacemaker.selection.base import Selector
 from pyacemaker.selection.direct import DirectSelector
+from pyacemaker.selection.farthest_point import FarthestPointSelector
 from pyacemaker.selection.maxvol import MaxvolSelector
 from pyacemaker.selection.random import RandomSelector
 from pyacemaker.structures import Dataset, FloatArray, IntArray
 
 log = logging.getLogger(__name__)
 
-_Selector = Annotated[DirectSelector | RandomSelector | MaxvolSelector, Field(discriminator="kind")]
+_Selector = Annotated[
+    DirectSelector | FarthestPointSelector | RandomSelector | MaxvolSelector, Field(discriminator="kind")
+]
 _EXPONENTS = {"share": 1.0, "sqrt": 0.5, "equal": 0.0}
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from pyacemaker.errors import UserError
 from pyacemaker.selection.base import Selector
 from pyacemaker.selection.direct import DirectSelector
+from pyacemaker.selection.farthest_point import FarthestPointSelector
 from pyacemaker.selection.maxvol import MaxvolSelector
 from pyacemaker.selection.random import RandomSelector
 from pyacemaker.structures import Dataset, FloatArray, IntArray
@@ -18,6 +19,7 @@ logger = logging.getLogger(__name__)
 
 SELECTORS: dict[str, type[Selector]] = {
     "direct": DirectSelector,
+    "farthest-point": FarthestPointSelector,
     "maxvol": MaxvolSelector,
     "random": RandomSelector,
 }
