@@ -6,11 +6,15 @@ from pydantic import Field
 
 from pyacemaker.base import plugin
 from pyacemaker.generators.base import Generator
+from pyacemaker.generators.crystal import CrystalGenerator
 from pyacemaker.generators.md import MdGenerator
 from pyacemaker.generators.reaction import ReactionGenerator
 
-BuiltinGenerator = Annotated[ReactionGenerator | MdGenerator, Field(discriminator="kind")]
+BuiltinGenerator = Annotated[
+    CrystalGenerator | ReactionGenerator | MdGenerator,
+    Field(discriminator="kind"),
+]
 AnyGenerator = Annotated[BuiltinGenerator, plugin(Generator)]
-"""Any generator a config can name: `reaction`, `md`, or `module:Class` from elsewhere."""
+"""Any generator a config can name: `crystal`, `reaction`, `md`, or `module:Class` from elsewhere."""
 
-__all__ = ["AnyGenerator", "Generator", "MdGenerator", "ReactionGenerator"]
+__all__ = ["AnyGenerator", "CrystalGenerator", "Generator", "MdGenerator", "ReactionGenerator"]
