@@ -7,7 +7,7 @@ import pytest
 from conftest import TINY, write_tiny
 from pyacemaker.config import PyAceConfig, load_config, load_labelling
 from pyacemaker.errors import ConfigError, InsufficientDataError
-from pyacemaker.execution import InlineExecutor, LocalExecutor
+from pyacemaker.execution import Execution, InlineExecutor
 from pyacemaker.oracles import PyscfOracle, TbliteOracle
 from pyacemaker.structures.formats import read_structures
 
@@ -85,7 +85,7 @@ def test_labelling_needs_two_keys_only(tmp_path):
     path.write_text("dft: {kind: tblite}\nsomething: else\n")
     settings = load_labelling(path)
     assert settings.dft == TbliteOracle()
-    assert settings.execution == LocalExecutor()
+    assert settings.execution == Execution()
     path.write_text("execution: {kind: inline}\n")
     with pytest.raises(ConfigError, match="dft: this key is required"):
         load_labelling(path)

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Annotated
 
 import yaml
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from pyacemaker.base import Spec
 from pyacemaker.errors import InsufficientDataError
-from pyacemaker.execution import AnyExecutor, LocalExecutor
+from pyacemaker.execution import AnyExecution, Execution
 from pyacemaker.generators import AnyGenerator
 from pyacemaker.generators.md import MdGenerator
 from pyacemaker.located_yaml import load_settings
@@ -27,6 +27,17 @@ REHEARSAL_EPOCHS = 60
 
 
 PositiveCount = Annotated[int, Field(ge=1)]
+
+
+def _beside_config(path: Path, info: ValidationInfo) -> Path:
+    found = Path((info.context or {}).get("base_dir") or "", path)
+    if found.exists() and not found.is_dir():
+        raise ValueError(f"{found} is a file; expected a directory, which is made where there is none")
+    return found
+
+
+StoreDirectory = Annotated[Path, AfterValidator(_beside_config)]
+"""A directory that may not exist yet, relative to the config file."""
 
 
 class SampleSettings(Spec):
@@ -81,8 +92,10 @@ class LabellingConfig(Spec):
 
     dft: AnyOracle
     """What makes the labels."""
-    execution: AnyExecutor = LocalExecutor()
+    execution: AnyExecution = Execution()
     """Where the calculations run."""
+    label_store: StoreDirectory | None = None
+    """Directory of labels that runs share: what is in it is not computed again. None = the run's own only."""
 
 
 class PyAceConfig(Spec):
@@ -105,7 +118,9 @@ class PyAceConfig(Spec):
     pseudo_label: PseudoLabelSettings = PseudoLabelSettings()
     base: AceTrainer = AceTrainer()
     delta: DeltaSettings = DeltaSettings()
-    execution: AnyExecutor = LocalExecutor()
+    execution: AnyExecution = Execution()
+    label_store: StoreDirectory | None = None
+    """Directory of labels that runs share: what is in it is not computed again. None = the run's own only."""
 
     @field_validator("name")
     @classmethod
@@ -168,5 +183,5 @@ def _default_name(path: Path) -> str:
 
 
 def load_labelling(path: Path) -> LabellingConfig:
-    """Read only what labelling needs of a config file, `dft` and `execution`; other keys are left alone."""
-    return load_settings(path, LabellingConfig, keys=("dft", "execution"))
+    """Read only what labelling needs of a config file; other keys are left alone."""
+    return load_settings(path, LabellingConfig, keys=("dft", "execution", "label_store"))

@@ -17,6 +17,7 @@
     │   ├── OracleTimeoutError         the calculation ran past its time limit
     │   └── OracleCrashError           the calculation's process died
     ├── TooManyFailuresError           more labels failed than `max_failed_fraction` allows
+    ├── ExecutionError                 the batch system or the pool of workers broke down
     ├── TrainingError                  a trainer ended without a usable model
     │   └── TrainingDivergenceError    the loss or the coefficients ran away; nothing was saved
     └── VerdictError                   the final potential does not beat the base on held-out DFT
@@ -87,6 +88,10 @@ class OracleCrashError(OracleError):
 
 class TooManyFailuresError(PyacemakerError):
     """More labels failed than `max_failed_fraction` allows."""
+
+
+class ExecutionError(PyacemakerError):
+    """The batch system or the pool of workers broke down; what was computed is kept."""
 
 
 class TrainingError(PyacemakerError):

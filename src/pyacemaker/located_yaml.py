@@ -133,7 +133,8 @@ def _is_other_word(problem: Any, located: LocatedYaml) -> bool:
 def _is_written(part: int | str, location: Location, located: LocatedYaml) -> bool:
     index = location.index(part)
     last = index == len(location) - 1
-    alternative = last and not isinstance(part, int) and ("-" in part or "[" in part)  # of a union of types
+    # of a union: the name of a type or of a class of settings
+    alternative = last and not isinstance(part, int) and ("-" in part or "[" in part or part[0].isupper())
     return located.has(location[: index + 1]) or (last and not alternative)
 
 

@@ -6,8 +6,8 @@ from execution_tasks import die_first_time, misbehave, process_facts, square
 from pydantic import TypeAdapter, ValidationError
 
 from pyacemaker.errors import ConvergenceError, OracleCrashError, OracleError, OracleTimeoutError
-from pyacemaker.execution import AnyExecutor, InlineExecutor, LocalExecutor
-from pyacemaker.execution.local import ITEMS_PER_WORKER
+from pyacemaker.execution import AnyExecution, InlineExecutor, LocalExecutor
+from pyacemaker.execution.base import ITEMS_PER_WORKER
 
 EXECUTORS = [InlineExecutor(), LocalExecutor(workers=2), LocalExecutor(workers=2, isolate=True)]
 
@@ -93,9 +93,9 @@ class TestLocalExecutor:
         assert LocalExecutor().worker_count() == len(os.sched_getaffinity(0))
 
 
-class TestAnyExecutor:
+class TestAnyExecution:
     def test_kinds(self):
-        adapter = TypeAdapter(AnyExecutor)
+        adapter = TypeAdapter(AnyExecution)
         assert adapter.validate_python({"kind": "inline"}) == InlineExecutor()
         assert adapter.validate_python({"kind": "local", "workers": 3}) == LocalExecutor(workers=3)
 

@@ -23,12 +23,13 @@ def label(
 
     check_output(output, "--output", pool, config)
     settings = load_labelling(config)
+    settings.execution.check()
     with shown(quiet=quiet) as display:
         labelled = label_file(
             pool,
             output,
             settings.dft,
-            settings.execution,
+            settings.execution.for_pool("dft", output.with_name(output.name + ".labels")),
             progress=lambda done, total, _: display("labelling", done, total),
         )
     typer.echo(

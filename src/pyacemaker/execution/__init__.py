@@ -1,16 +1,18 @@
-"""Where work runs: in this process, or in worker processes on this machine."""
+"""Where work runs: in this process, in worker processes on this machine, or in Slurm jobs."""
 
-from typing import Annotated
-
-from pydantic import Field
-
-from pyacemaker.base import plugin
-from pyacemaker.execution.base import Executor, Outcome
+from pyacemaker.execution.base import Executor, Outcome, PoolName
 from pyacemaker.execution.inline import InlineExecutor
 from pyacemaker.execution.local import LocalExecutor
+from pyacemaker.execution.settings import AnyExecution, Execution
+from pyacemaker.execution.slurm import SlurmExecutor
 
-BuiltinExecutor = Annotated[InlineExecutor | LocalExecutor, Field(discriminator="kind")]
-AnyExecutor = Annotated[BuiltinExecutor, plugin(Executor)]
-"""Any executor of this package, or `kind: module:Class`."""
-
-__all__ = ["AnyExecutor", "Executor", "InlineExecutor", "LocalExecutor", "Outcome"]
+__all__ = [
+    "AnyExecution",
+    "Execution",
+    "Executor",
+    "InlineExecutor",
+    "LocalExecutor",
+    "Outcome",
+    "PoolName",
+    "SlurmExecutor",
+]

@@ -10,11 +10,13 @@ def check_run(config: PyAceConfig) -> None:
     """Raise a `UserError` for settings and input files that cannot work together.
 
     Looked at: whether the pool has room for the labels, whether the oracle knows its settings, whether the
-    generators can use their input files, and whether the oracle covers what these hold.
+    batch system is there, whether the generators can use their input files, and whether the oracle covers
+    what these hold.
     """
     config.check_budget()
     _check_pool(config)
     config.dft.check_settings()
+    config.execution.check()
     for index, generator in enumerate(config.sample.generators):
         try:
             _check_covered(generator.inputs(), config.dft)

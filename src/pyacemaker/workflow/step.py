@@ -11,6 +11,7 @@ import numpy as np
 
 from pyacemaker.base import fingerprint
 from pyacemaker.config import PyAceConfig
+from pyacemaker.execution import Executor, PoolName
 from pyacemaker.files import sha256_file, write_atomic
 from pyacemaker.structures.store import LabelStore, Ledger
 from pyacemaker.workflow.progress import Progress, silent
@@ -39,6 +40,10 @@ class StepContext:
     def rng(self) -> np.random.Generator:
         """A fresh random generator with the step's seed."""
         return np.random.default_rng(self.seed)
+
+    def executor(self, pool: PoolName) -> Executor:
+        """What runs one kind of work of this run."""
+        return self.config.execution.for_pool(pool, self.directory.parent)
 
 
 @dataclass(frozen=True)

@@ -122,7 +122,9 @@ def _run_all(context: StepContext, plans: Sequence[TrajectoryPlan]) -> tuple[Dat
     waiting = {key: task for key, task in tasks.items() if not task.outcome_file.is_file()}
     done = len(tasks) - len(waiting)
     context.progress("exploring, groups of trajectories", done, len(tasks))
-    for outcome in context.config.execution.map_unordered(run_trajectories, waiting.items()):
+    on_gpu = context.config.foundation.device.startswith("cuda")
+    executor = context.executor("gpu" if on_gpu else "cpu")
+    for outcome in executor.map_unordered(run_trajectories, waiting.items()):
         if outcome.error is not None:
             raise outcome.error
         done += 1

@@ -37,7 +37,7 @@ def select_and_label(context: StepContext) -> None:
     atoms = isolated_atom_energies(
         pool.elements,
         context.config.dft,
-        context.config.execution,
+        context.executor("dft"),
         context.store,
         context.ledger,
         progress=_labelling_progress(context, "isolated atoms"),
@@ -107,7 +107,7 @@ def _label(structures: Dataset, reason: str, context: StepContext) -> Dataset:
     labelled = label_structures(
         structures,
         context.config.dft,
-        context.config.execution,
+        context.executor("dft"),
         context.store,
         context.ledger,
         reason=reason,
