@@ -7,14 +7,26 @@ from pydantic import Field
 from pyacemaker.base import plugin
 from pyacemaker.generators.base import Generator
 from pyacemaker.generators.crystal import CrystalGenerator
+from pyacemaker.generators.dimers import DimerGenerator
+from pyacemaker.generators.direct import DirectGenerator
 from pyacemaker.generators.md import MdGenerator
 from pyacemaker.generators.reaction import ReactionGenerator
 
 BuiltinGenerator = Annotated[
-    CrystalGenerator | ReactionGenerator | MdGenerator,
+    CrystalGenerator | DimerGenerator | DirectGenerator | ReactionGenerator | MdGenerator,
     Field(discriminator="kind"),
 ]
 AnyGenerator = Annotated[BuiltinGenerator, plugin(Generator)]
-"""Any generator a config can name: `crystal`, `reaction`, `md`, or `module:Class` from elsewhere."""
+"""Any generator a config can name: `crystal`, `reaction`, `md`, …, or `module:Class` from elsewhere."""
 
-__all__ = ["AnyGenerator", "CrystalGenerator", "Generator", "MdGenerator", "ReactionGenerator"]
+DirectGenerator.model_rebuild(_types_namespace={"AnyGenerator": AnyGenerator})
+
+__all__ = [
+    "AnyGenerator",
+    "CrystalGenerator",
+    "DimerGenerator",
+    "DirectGenerator",
+    "Generator",
+    "MdGenerator",
+    "ReactionGenerator",
+]
