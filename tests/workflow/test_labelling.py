@@ -1,4 +1,5 @@
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -112,16 +113,73 @@ class TestLabelStructures:
         (tmp_path / "ledger.csv").write_text("".join(lines[:2]))
         label(clusters(3), slow())
         assert len(diary(tmp_path)) == 3
-        assert [row.reused for row in rows(tmp_path)] == [False, True, True]
+        assert [row.reused for row in rows(tmp_path)] == [False] * 3
 
     def test_a_damaged_record_is_computed_again(self, label, slow, tmp_path):
         oracle = slow()
         label(clusters(2), oracle)
+        (tmp_path / "labels.sqlite").unlink()
         LabelStore(tmp_path).path(oracle.key(clusters(1)[0])).write_text('{"key"')
         found = label(clusters(2), oracle)
         assert found.reused == 1
         assert len(found.dataset) == 2
         assert len(rows(tmp_path)) == 2
+
+    def test_runs_that_share_a_store_compute_once(self, slow, tmp_path):
+        answers, accounts = [], []
+        for name in ("a", "b"):
+            store = LabelStore(tmp_path / name, tmp_path / "pool")
+            ledger = Ledger(tmp_path / f"{name}.csv", store)
+            oracle = slow(unconverged=("c1",))
+            answers.append(label_structures(clusters(4), oracle, INLINE, store, ledger, reason=name))
+            accounts.append(ledger)
+        first, second = answers
+        assert len(diary(tmp_path)) == 4
+        assert (first.reused, second.reused) == (0, 4)
+        assert [f.outcome for f in second.failures] == ["ConvergenceError"]
+        for ours, theirs in zip(second.dataset, first.dataset, strict=True):
+            assert ours.labels.energy == theirs.labels.energy
+            assert ours.labels.forces.tobytes() == theirs.labels.forces.tobytes()
+        assert [(row.reused, row.reason) for row in accounts[1].rows] == [(True, "b")] * 4
+        totals = accounts[1].totals()
+        assert (totals.calls, totals.failed, totals.reused, totals.core_seconds) == (0, 0, 4, 0.0)
+
+    def test_what_another_run_finishes_meanwhile_is_not_computed(self, slow, tmp_path):
+        oracle = slow()
+        other = LabelStore(tmp_path / "a", tmp_path / "pool")
+
+        class Meanwhile(Executor):
+            """Another run labels everything before this one takes its first item."""
+
+            def map_unordered(self, function, items):
+                ledger = Ledger(tmp_path / "a.csv")
+                label_structures(clusters(4), oracle, INLINE, other, ledger, reason="other")
+                yield from INLINE.map_unordered(function, items)
+
+        store = LabelStore(tmp_path / "b", tmp_path / "pool")
+        ledger = Ledger(tmp_path / "b.csv", store)
+        found = label_structures(clusters(4), oracle, Meanwhile(), store, ledger, reason="test")
+        assert (len(found.dataset), found.reused, len(diary(tmp_path))) == (4, 4, 4)
+
+    @pytest.mark.parametrize("kept", ["database", "files"])
+    def test_ledger_and_labels_outlive_each_other(self, slow, tmp_path, kept):
+        def label():
+            store = LabelStore(tmp_path)
+            ledger = Ledger(tmp_path / "ledger.csv", store)
+            oracle = slow(unconverged=("c1",))
+            found = label_structures(
+                clusters(4), oracle, INLINE, store, ledger, reason="active set", round_number=3
+            )
+            return found, ledger.rows
+
+        first, before = label()
+        (tmp_path / "ledger.csv").unlink()
+        shutil.rmtree(tmp_path / "results") if kept == "database" else (tmp_path / "labels.sqlite").unlink()
+        again, after = label()
+        assert len(diary(tmp_path)) == 4
+        assert (again.reused, after) == (4, before)
+        assert {(row.reason, row.round) for row in after} == {("active set", 3)}
+        assert [s.labels.energy for s in again.dataset] == [s.labels.energy for s in first.dataset]
 
     def test_progress_counts_to_the_end(self, label, slow):
         seen = []

@@ -85,12 +85,12 @@ def _print_errors(metrics: dict[str, Any]) -> None:
     typer.echo(
         f"Measured on {metrics['test']['structures']} held-out structures (RMS force "
         f"{metrics['test']['forces_rms_ev_per_angstrom']:.2f} eV/Å). Reference calls: {dft['calls']}, failed "
-        f"{dft['failed']}, {dft['core_seconds']:.1f} core-seconds."
+        f"{dft['failed']}, {dft['core_seconds']:.1f} core-seconds; {dft['reused']} labels of other runs."
     )
 
 
 def _print_prediction(metrics: dict[str, Any]) -> None:
-    calls, failed = metrics["dft"]["calls"], metrics["dft"]["failed"]
+    failed, calls = metrics["dft"]["failed"], metrics["dft"]["calls"] + metrics["dft"]["reused"]
     typer.echo(
         "This was a rehearsal: its figures tell about the method, not about DFT. The full run will make "
         f"about {calls} DFT calls ({failed} of them failed here)."

@@ -13,11 +13,12 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Say where a run stands."""
-    from pyacemaker.structures.store import Ledger
+    from pyacemaker.structures.store import LabelStore, Ledger
     from pyacemaker.workflow.state import WorkflowState, is_running
 
     state = WorkflowState.read(run_dir)
-    state.dft = asdict(Ledger(run_dir / "ledger.csv", look_only=True).totals())
+    store = LabelStore(run_dir / "labels", look_only=True)
+    state.dft = asdict(Ledger(run_dir / "ledger.csv", store, look_only=True).totals())
     running = is_running(run_dir)
     for step in state.steps.values():
         if step.status == "running" and not running:

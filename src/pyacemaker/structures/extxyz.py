@@ -100,7 +100,7 @@ def _split_frames(path: Path, handle: TextIO) -> Iterator[tuple[int, str, list[s
 def write_extxyz(handle: TextIO, frames: Iterable[Frame]) -> None:
     """Write frames with every digit of every number."""
     for frame in frames:
-        handle.write(_format_frame(frame))
+        handle.write(format_frame(frame))
 
 
 def parse_comment(line: str) -> dict[str, Any]:
@@ -228,8 +228,8 @@ def _checked_number(word: str) -> str:
     return word
 
 
-def _format_frame(frame: Frame) -> str:
-    """The frame's lines; a reader gets the same doubles back."""
+def format_frame(frame: Frame) -> str:
+    """The lines of a frame: a reader gets the same doubles back."""
     symbols = [chemical_symbols[number] for number in frame.numbers]
     columns: list[list[str]] = [symbols]
     names = ["species:S:1"]

@@ -12,8 +12,9 @@ labels unusable.
 
 import logging
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from ase.io.formats import UnknownFileTypeError, filetype, ioformats
 
 from pyacemaker.errors import DataError
 from pyacemaker.files import replacing
+from pyacemaker.structures.ase_database import read_ase_database
 from pyacemaker.structures.dataset import Dataset
 from pyacemaker.structures.extxyz import Frame, read_extxyz, write_extxyz
 from pyacemaker.structures.frames import (
@@ -35,6 +37,9 @@ from pyacemaker.structures.frames import (
     to_structure,
     with_labels,
 )
+from pyacemaker.structures.lammps_data import is_lammps_data
+from pyacemaker.structures.mlip_cfg import is_mlip_cfg, read_mlip_cfg
+from pyacemaker.structures.pacemaker_table import read_pacemaker_table
 from pyacemaker.structures.structure import AtomStructure, FloatArray, Labels
 
 logger = logging.getLogger(__name__)
@@ -260,15 +265,26 @@ def _read_frames(path: Path) -> Iterator[Frame]:
     if path.stat().st_size == 0:
         return
     try:
-        if _is_xyz(path):
-            yield from read_extxyz(path)
-        else:
-            yield from _read_with_ase(path)
+        yield from _reader(path)(path)
     except (OSError, UnicodeDecodeError, EOFError) as error:
         raise DataError(
             f"{path} cannot be read as a structure file ({error}); give an extended XYZ file or another "
             "format that ASE reads"
         ) from error
+
+
+def _reader(path: Path) -> Callable[[Path], Iterator[Frame]]:
+    """What reads this file: our own readers where they know more than ASE's."""
+    name = path.name.lower()
+    if name.endswith(".db"):
+        return read_ase_database
+    if name.endswith((".pckl.gzip", ".pkl.gz")):
+        return read_pacemaker_table
+    if name.endswith(".cfg") and is_mlip_cfg(path):
+        return read_mlip_cfg
+    if name.endswith((".data", ".lmp")) and is_lammps_data(path):
+        return partial(_read_with_ase, file_format="lammps-data")
+    return read_extxyz if _is_xyz(path) else _read_with_ase
 
 
 def _is_xyz(path: Path) -> bool:
@@ -285,11 +301,11 @@ def _is_xyz(path: Path) -> bool:
         return handle.readline(40).strip().isdigit()
 
 
-def _read_with_ase(path: Path) -> Iterator[Frame]:
+def _read_with_ase(path: Path, file_format: str | None = None) -> Iterator[Frame]:
     from ase.io import read
 
     try:
-        images = read(str(path), index=":", do_not_split_by_at_sign=True)
+        images = read(str(path), index=":", format=file_format, do_not_split_by_at_sign=True)
     except Exception as error:  # forty parsers, each with its own ways to fail
         raise DataError(
             f"{path} cannot be read as a structure file ({type(error).__name__}: {error}); give an "

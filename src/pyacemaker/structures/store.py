@@ -1,254 +1,284 @@
-"""Labels on disk, one file each, and the ledger of what they cost.
+"""The label store: every label is paid for once.
 
-The design documents call this module the *DatasetManager*. A label is paid for once: the process that
-computed it writes it to the `LabelStore` before it answers, so a killed run loses at most the labels in
-flight. The `Ledger` is the readable account: one row per calculation.
+The design documents call this module the *DatasetManager*. The process that computed a label writes it to a
+file of its own before it answers (`ResultFiles`); the run's main process, the only one that writes to the
+database, absorbs these files (`LabelDatabase`). A killed run therefore loses at most the calculations in
+flight, and what one run computed, another that names the same `label_store` does not compute again.
 """
 
-import csv
-import io
-import json
-import os
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
-
-import numpy as np
 
 from pyacemaker.errors import DataError
-from pyacemaker.files import write_atomic
-from pyacemaker.structures.structure import Labels
+from pyacemaker.structures.label_database import DamagedDatabaseError, LabelDatabase
+from pyacemaker.structures.label_record import OK, LabelRecord
+from pyacemaker.structures.ledger import Ledger, LedgerRow, LedgerTotals
+from pyacemaker.structures.result_files import ResultFiles
+from pyacemaker.structures.structure import AtomStructure
 
-OK = "ok"
-"""The outcome of a calculation that gave a label."""
+__all__ = ["DATABASE", "OK", "LabelRecord", "LabelStore", "Ledger", "LedgerRow", "LedgerTotals"]
 
+logger = logging.getLogger(__name__)
 
-@dataclass(frozen=True)
-class LabelRecord:
-    """One calculation: what was asked, what came out, what it cost.
-
-    key: of structure, settings and engine version. structure_id: content hash of the structure. engine: name
-    and version. settings: the oracle's settings. outcome: `ok`, or the name of the error. message: the
-    error's text. permanent: whether asking again would give the same answer (false after a crash or a
-    timeout). core_seconds: CPU time. started: ISO 8601, UTC. energy: eV. forces: (n, 3) nested tuples, eV/Å.
-    stress: (6,), eV/Å³, ASE's order and sign; None without one.
-    """
-
-    key: str
-    structure_id: str
-    engine: str
-    settings: Mapping[str, Any]
-    outcome: str
-    message: str = ""
-    permanent: bool = True
-    core_seconds: float = 0.0
-    started: str = ""
-    energy: float | None = None
-    forces: tuple[tuple[float, ...], ...] | None = None
-    stress: tuple[float, ...] | None = None
-
-    @property
-    def is_ok(self) -> bool:
-        """Whether the record holds a label."""
-        return self.outcome == OK
-
-    @property
-    def is_final(self) -> bool:
-        """Whether there is no point in computing it again: a label, or a permanent failure."""
-        return self.is_ok or self.permanent
-
-    def labels(self) -> Labels:
-        """Energy (eV), forces (eV/Å) and stress (eV/Å³) to the last bit; `ValueError` for a failure."""
-        if self.energy is None or self.forces is None:
-            raise ValueError(f"record {self.key} holds no label: {self.outcome}")
-        forces = np.array(self.forces, dtype=np.float64).reshape(-1, 3)
-        return Labels(self.energy, forces, None if self.stress is None else np.array(self.stress))
-
-    @staticmethod
-    def label_fields(labels: Labels) -> dict[str, Any]:
-        """`labels` as the fields energy, forces and stress of a record."""
-        stress = None if labels.stress is None else tuple(map(float, labels.stress))
-        forces = tuple(tuple(map(float, row)) for row in labels.forces)
-        return {"energy": float(labels.energy), "forces": forces, "stress": stress}
-
-    def to_json(self) -> str:
-        """The record as JSON; every float survives the round trip bit by bit."""
-        return json.dumps(asdict(self), allow_nan=False, sort_keys=True, indent=1)
-
-    @classmethod
-    def from_json(cls, text: str) -> Self:
-        """The record in `text`; `ValueError`, `TypeError` or `KeyError` when it is none."""
-        content = json.loads(text)
-        if content["forces"] is not None:
-            content["forces"] = tuple(tuple(row) for row in content["forces"])
-        if content["stress"] is not None:
-            content["stress"] = tuple(content["stress"])
-        record = cls(**content)
-        if record.is_ok:
-            record.labels()
-        return record
+DATABASE = "labels.sqlite"
+"""The database's name in the directory of a store."""
+BATCH = 64
+"""Records that wait for one transaction."""
+DELAY_S = 0.5
+"""Seconds after which they wait no longer."""
+PACK = 1000
+"""Result files that are gathered in one pack."""
 
 
 class LabelStore:
-    """A directory with one file per label key: `results/<first two digits>/<key>.json`.
+    """The labels of one run, in a directory of its own, and those that it shares with other runs.
 
-    Files are whole or absent (written aside, fsynced, renamed); any process may write. A file that cannot be
-    read as a record counts as absent and is overwritten by the next `put`.
+    directory: holds `labels.sqlite` and `results/` (see `ResultFiles`). The database can be lost: it is built
+    again from the result files. shared: the directory of another store, consulted for what this one does not
+    hold and told what it computed; any number of runs may share it, also at once. look_only: change nothing,
+    because another process may be writing.
+
+    Opened on first use. Raises `DataError` for a database of another version, one that stays locked, and a
+    damaged one of which no result files are left.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, shared: Path | None = None, *, look_only: bool = False) -> None:
         self.directory = Path(directory)
+        self.files = ResultFiles(self.directory)
+        self._shared_directory = Path(shared) if shared is not None else None
+        self._look_only = look_only
+        self._database: LabelDatabase | None = None
+        self._shared: LabelDatabase | None = None
+        self._is_open = False
+        self._pending: dict[str, LabelRecord] = {}
+        self._pending_calls: list[tuple[str, str, str, str]] = []
+        self._flushed = 0.0
+        self._unpacked: set[str] = set()
 
     def __len__(self) -> int:
-        return sum(1 for _ in self.directory.glob("results/*/[0-9a-f]*.json"))
-
-    def path(self, key: str) -> Path:
-        """Where the record of `key` is or would be."""
-        return self.directory / "results" / key[:2] / f"{key}.json"
+        database = self._opened()
+        if database is None or self._look_only:
+            return sum(1 for _ in self._all_keys())
+        self.flush()
+        return len(database)
 
     def get(self, key: str) -> LabelRecord | None:
-        """The record of `key`, or None when there is no readable one."""
-        try:
-            record = LabelRecord.from_json(self.path(key).read_text(encoding="utf-8"))
-        except (OSError, ValueError, TypeError, KeyError):
+        """This store's record of `key`, or None when there is no readable one.
+
+        A result file that a worker has written since is absorbed.
+        """
+        record = self._pending.get(key) or self._stored(key)
+        if record is not None and record.is_final:
+            return record
+        written = self.files.get(key)
+        if written is None or written == record:
+            return record
+        if not self._look_only:
+            self.add(written)
+        return written
+
+    def borrow(self, key: str, *, reason: str, round_number: int, tag: str) -> LabelRecord | None:
+        """The final record of `key` in the shared store, marked as reused and kept here; None without one."""
+        self._opened()
+        record = None if self._shared is None else self._shared.get(key)
+        if record is None or not record.is_final:
             return None
-        return record if record.key == key else None
+        geometry = None if record.geometry is None else {**record.geometry, "tag": tag}
+        record = replace(record, reused=True, reason=reason, round=round_number, geometry=geometry)
+        self.add(record)
+        return record
+
+    def path(self, key: str) -> Path:
+        """Where the result file of `key` is or would be; packed ones are gone."""
+        return self.files.path(key)
+
+    def put(self, record: LabelRecord) -> None:
+        """Write `record` to a result file and absorb it; on return it survives a crash."""
+        self.files.put(record)
+        self.add(record)
+
+    def add(self, record: LabelRecord) -> None:
+        """Absorb a record that survives a crash already; it may wait a moment for others.
+
+        A final record is never replaced.
+        """
+        database = self._opened()
+        known = self._pending.get(record.key)
+        if (known is not None and known.is_final) or (database is not None and record.key in database):
+            return
+        self._pending[record.key] = record
+        if record.is_final and not record.reused:
+            self._unpacked.add(record.key)
+        self._flush_when_due()
+
+    def add_call(self, key: str, started: str, outcome: str, row: str) -> None:
+        """Keep a row of the ledger."""
+        self._opened()
+        self._pending_calls.append((key, started, outcome, row))
+        self._flush_when_due()
+
+    def add_calls(self, calls: Iterable[tuple[str, str, str, str]]) -> None:
+        """Keep rows of the ledger: key, time, outcome and the line itself."""
+        for call in calls:
+            self.add_call(*call)
+        self.flush()
+
+    def calls(self) -> list[str]:
+        """The rows of the ledger that are kept here."""
+        database = self._opened()
+        return [] if database is None else [*database.calls(), *(call[3] for call in self._pending_calls)]
+
+    def flush(self) -> None:
+        """Bring what waits into the database, and gather the result files where they are many."""
+        database = self._opened()
+        if database is None or self._look_only:
+            return
+        if self._pending or self._pending_calls:
+            records = list(self._pending.values())
+            database.put(records)
+            database.add_calls(self._pending_calls)
+            if self._shared is not None:
+                self._shared.put(r for r in records if r.is_final and not r.reused)
+            self._pending, self._pending_calls = {}, []
+        self._flushed = time.monotonic()
+        if len(self._unpacked) >= PACK:
+            self.files.pack(self._unpacked)
+            self._unpacked = set()
 
     def records(self) -> Iterator[LabelRecord]:
-        """All readable records, in the order of their keys."""
-        for path in sorted(self.directory.glob("results/*/[0-9a-f]*.json")):
-            record = self.get(path.stem)
+        """All readable records, in the order of their keys, one at a time."""
+        for key in sorted(self._all_keys()):
+            record = self.get(key)
             if record is not None:
                 yield record
 
-    def put(self, record: LabelRecord) -> None:
-        """Write `record`; on return it survives a crash."""
-        write_atomic(self.path(record.key), record.to_json())
+    def records_without(self, keys: set[str]) -> Iterator[LabelRecord]:
+        """The records whose key is not among `keys`."""
+        for key in sorted(self._all_keys() - keys):
+            record = self.get(key)
+            if record is not None:
+                yield record
 
+    def structures(self) -> Iterator[AtomStructure]:
+        """The labelled structures, oldest first; labels that the run's limits refused are left out.
 
-@dataclass(frozen=True)
-class LedgerRow:
-    """One calculation in the ledger.
+        `source` is the engine; the reason and the round for which it was computed are in `info`.
+        """
+        database = self._opened()
+        self.flush()
+        keys = database.labelled() if database is not None else sorted(self._all_keys())
+        for key in keys:
+            record = self.get(key)
+            structure = record.structure() if record is not None and record.is_ok else None
+            if record is not None and structure is not None:
+                asked = {"reason": record.reason, "round": record.round} if record.reason else {}
+                yield structure.replace(info={**structure.info, **asked})
 
-    key, structure, tag: what. engine, settings (a hash): how. reason, round: who asked, and in which round.
-    outcome: `ok` or the name of the error. permanent: false when it may be tried again. core_seconds: CPU
-    time. started: ISO 8601, UTC. reused: the label was found in the store: this run computed it before it
-    was killed, or another run that shares the store did.
-    """
+    def _all_keys(self) -> set[str]:
+        database = self._opened()
+        known = set(self._pending) if database is None else {*database.keys(), *self._pending}
+        if self._look_only:
+            known.update(
+                key for key in self.files.unpacked() if key in known or self.files.get(key) is not None
+            )
+        return known
 
-    key: str
-    structure: str
-    tag: str
-    engine: str
-    settings: str
-    reason: str
-    round: int
-    outcome: str
-    permanent: bool
-    core_seconds: float
-    started: str
-    reused: bool = False
+    def _stored(self, key: str) -> LabelRecord | None:
+        database = self._opened()
+        if database is None:
+            return None
+        record = database.get(key)
+        if record is None and key in database and not self._look_only:
+            database.discard(key)  # damaged: what is computed anew takes its place
+        return record
 
-    @property
-    def is_final(self) -> bool:
-        """Whether the calculation will not be repeated."""
-        return self.outcome == OK or self.permanent
+    def _flush_when_due(self) -> None:
+        waiting = max(len(self._pending), len(self._pending_calls))
+        if waiting >= BATCH or time.monotonic() - self._flushed > DELAY_S:
+            self.flush()
 
-    def to_csv(self) -> str:
-        """The row as one line of CSV."""
-        line = io.StringIO()
-        values = [str(value).replace("\n", " ").replace("\r", " ") for value in asdict(self).values()]
-        csv.writer(line, lineterminator="\n").writerow(values)
-        return line.getvalue()
+    def _opened(self) -> LabelDatabase | None:
+        """The database; None where there is none to look at."""
+        if not self._is_open:
+            path = self.directory / DATABASE
+            if self._look_only:
+                self._database = _looked_at(path)
+            else:
+                self._database = self._open_or_rebuild(path)
+                self._absorb(self._database)
+                self._shared = self._open_shared(self._database)
+            self._is_open = True
+        return self._database
 
-    @classmethod
-    def from_csv(cls, row: Mapping[str, str]) -> Self:
-        """The row that `csv.DictReader` read; `ValueError` or `KeyError` when it is none."""
-        content: dict[str, Any] = {field.name: row[field.name] for field in fields(cls)}
-        for name in ("permanent", "reused"):
-            content[name] = content[name] == "True"
-        content["round"] = int(content["round"])
-        content["core_seconds"] = float(content["core_seconds"])
-        return cls(**content)
-
-
-@dataclass(frozen=True)
-class LedgerTotals:
-    """Sums over the ledger: calculations, those that failed, those found in the store, CPU seconds."""
-
-    calls: int
-    failed: int
-    reused: int
-    core_seconds: float
-
-
-class Ledger:
-    """`ledger.csv`: append-only, one fsynced row per calculation, written by the run's own process only.
-
-    No key has two final rows; a calculation that crashed or timed out and is tried again has one row per try.
-    A line that a kill left unfinished is dropped on opening, which raises `DataError` for a damaged file.
-    look_only: leave the file as it is, because another process may be writing it.
-    """
-
-    def __init__(self, path: Path, *, look_only: bool = False) -> None:
-        self.path = Path(path)
-        self._rows = self._open(look_only)
-        self._final = {row.key for row in self._rows if row.is_final}
-
-    def __contains__(self, key: str) -> bool:
-        """Whether `key` has a final row."""
-        return key in self._final
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    @property
-    def rows(self) -> list[LedgerRow]:
-        """All rows, oldest first."""
-        return list(self._rows)
-
-    def add(self, row: LedgerRow) -> None:
-        """Append `row`; on return it survives a crash. `ValueError` when its key has a final row already."""
-        if row.key in self:
-            raise ValueError(f"{self.path} already holds the calculation {row.key}")
-        with self.path.open("a", encoding="utf-8") as handle:
-            handle.write(row.to_csv())
-            handle.flush()
-            os.fsync(handle.fileno())
-        self._rows.append(row)
-        if row.is_final:
-            self._final.add(row.key)
-
-    def totals(self, reason: str | None = None) -> LedgerTotals:
-        """Sums over all rows, or over those with this `reason`."""
-        rows = [row for row in self._rows if reason in (None, row.reason)]
-        return LedgerTotals(
-            calls=len(rows),
-            failed=sum(row.outcome != OK for row in rows),
-            reused=sum(row.reused for row in rows),
-            core_seconds=float(sum(row.core_seconds for row in rows)),
-        )
-
-    def _open(self, look_only: bool) -> list[LedgerRow]:
-        header = ",".join(field.name for field in fields(LedgerRow)) + "\n"
-        text = self.path.read_text(encoding="utf-8", errors="replace") if self.path.exists() else ""
-        whole = text[: text.rfind("\n") + 1]
-        if not whole.startswith(header):
-            if whole:
-                raise DataError(f"{self.path} is not a ledger of this version: move it away")
-            if not look_only:
-                write_atomic(self.path, header)
-            return []
-        if whole != text and not look_only:
-            write_atomic(self.path, whole)
-        return [self._row(row, line) for line, row in enumerate(csv.DictReader(io.StringIO(whole)), start=2)]
-
-    def _row(self, row: Mapping[str, str], line: int) -> LedgerRow:
+    def _open_or_rebuild(self, path: Path) -> LabelDatabase:
+        is_new = not path.exists()
         try:
-            return LedgerRow.from_csv(row)
-        except (ValueError, TypeError, KeyError) as error:
+            database = LabelDatabase(path)
+        except DamagedDatabaseError as error:
+            if not any(self.files.unpacked()) and not any(self.files.packed()):
+                raise DataError(
+                    f"{error}, and {self.directory / 'results'} holds nothing to build it again from: "
+                    "restore it from a backup, or delete it and its labels are computed anew"
+                ) from error
+            logger.warning("%s; it is built again from the result files", error)
+            path.replace(path.with_name(f"{path.name}.damaged"))
+            path.with_name(f"{path.name}-journal").unlink(missing_ok=True)
+            database, is_new = LabelDatabase(path), True
+        if is_new:
+            _in_batches(self.files.packed(), database.put)
+        return database
+
+    def _absorb(self, database: LabelDatabase) -> None:
+        """Take in what workers wrote before a kill."""
+
+        def written() -> Iterator[LabelRecord]:
+            for key in self.files.unpacked():
+                if key in database:
+                    self._unpacked.add(key)
+                    continue
+                record = self.files.get(key)
+                if record is not None:
+                    self._unpacked.update([key] if record.is_final else ())
+                    yield record
+
+        _in_batches(written(), database.put)
+
+    def _open_shared(self, database: LabelDatabase) -> LabelDatabase | None:
+        """The shared database, told what it does not know yet."""
+        if self._shared_directory is None:
+            return None
+        try:
+            shared = LabelDatabase(self._shared_directory / DATABASE)
+        except DamagedDatabaseError as error:
             raise DataError(
-                f"{self.path}, line {line} is damaged ({error}): delete the file and run with --from label: "
-                "it is written anew from the stored labels"
+                f"{error}: move it away; the runs that used it fill a new one with their labels when they "
+                "are started again"
             ) from error
+        known = set(shared.keys())
+        own = (record for record in database.records() if record.key not in known)
+        _in_batches((r for r in own if r.is_final and not r.reused), shared.put)
+        return shared
+
+
+def _looked_at(path: Path) -> LabelDatabase | None:
+    try:
+        return LabelDatabase(path, look_only=True) if path.exists() else None
+    except DataError as error:
+        logger.debug("not looked at: %s", error)
+        return None
+
+
+def _in_batches(
+    records: Iterable[LabelRecord], take: Callable[[list[LabelRecord]], None], size: int = BATCH
+) -> None:
+    batch: list[LabelRecord] = []
+    for record in records:
+        batch.append(record)
+        if len(batch) == size:
+            take(batch)
+            batch = []
+    if batch:
+        take(batch)

@@ -21,7 +21,10 @@ from pyacemaker.execution import Executor, Outcome
 from pyacemaker.oracles.base import Oracle
 from pyacemaker.structures import AtomStructure, Dataset, Labels
 from pyacemaker.structures.formats import read_structures, write_structures
-from pyacemaker.structures.store import OK, LabelRecord, LabelStore, Ledger, LedgerRow
+from pyacemaker.structures.label_record import OK, LabelRecord
+from pyacemaker.structures.ledger import Ledger, LedgerRow
+from pyacemaker.structures.result_files import ResultFiles
+from pyacemaker.structures.store import LabelStore
 
 logger = logging.getLogger(__name__)
 
@@ -72,10 +75,13 @@ def label_structures(
     """
     requests = _requests(structures, oracle)
     run = _Labelling(oracle, store, ledger, reason, round_number, requests, progress)
-    missing = list(run.take_known())
-    items = ((key, LabelTask(key, requests[key], oracle, store.directory)) for key in missing)
-    for outcome in executor.map_unordered(compute_label, items):
-        run.take(outcome)
+    try:
+        missing = list(run.take_known())
+        for outcome in executor.map_unordered(compute_label, run.tasks(missing)):
+            run.take(outcome)
+    finally:
+        store.flush()
+        ledger.sync()
     return run.result(structures)
 
 
@@ -123,12 +129,32 @@ def label_file(
 
 @dataclass(frozen=True)
 class LabelTask:
-    """What a worker gets: the label's key, the structure, the oracle, and the directory of the store."""
+    """What a worker gets: the label's key, the structure, the oracle, and where the result goes.
+
+    directory: of the store. method: the oracle's `method_key`. reason, round: who asks.
+    """
 
     key: str
     structure: AtomStructure
     oracle: Oracle
     directory: Path
+    method: str = ""
+    reason: str = ""
+    round: int = 0
+
+    def record(self, **fields: Any) -> LabelRecord:
+        """The record of this task with the outcome's `fields`."""
+        return LabelRecord(
+            key=self.key,
+            structure_id=self.structure.id,
+            engine=self.oracle.version(),
+            settings=self.oracle.settings(),
+            method=self.method,
+            geometry=LabelRecord.geometry_of(self.structure),
+            reason=self.reason,
+            round=self.round,
+            **fields,
+        )
 
 
 def compute_label(task: LabelTask) -> str:
@@ -144,9 +170,7 @@ def compute_label(task: LabelTask) -> str:
         permanent = not isinstance(error, OracleCrashError | OracleTimeoutError)
         outcome = {"outcome": type(error).__name__, "message": str(error), "permanent": permanent}
     seconds = _cpu_seconds() - before
-    LabelStore(task.directory).put(
-        _record(task.key, task.structure, task.oracle, core_seconds=seconds, started=started, **outcome)
-    )
+    ResultFiles(task.directory).put(task.record(core_seconds=seconds, started=started, **outcome))
     return task.key
 
 
@@ -178,20 +202,28 @@ class _Labelling:
                 self._fail(key, type(error).__name__, str(error))
                 continue
             record = self.store.get(key)
-            if record is None or not record.is_final:
+            if record is not None and record.is_final:
+                self.reused += 1
+                self._file(record)
+            elif not self._borrow(key):
                 yield key
-                continue
-            self.reused += 1
-            self._file(record, reused=True)
+
+    def tasks(self, keys: Iterable[str]) -> Iterator[tuple[str, "LabelTask"]]:
+        """The tasks of `keys`, but of those that another run has finished in the meantime."""
+        for key in keys:
+            if not self._borrow(key):
+                yield key, self._task(key)
 
     def take(self, outcome: Outcome[str]) -> None:
         """File one answer of the executor."""
         if isinstance(outcome.error, UserError):
             raise outcome.error
-        record = self.store.get(outcome.key) if outcome.error is None else self._lost(outcome)
+        record = self.store.get(outcome.key)
+        if outcome.error is not None and (record is None or not record.is_final):
+            record = self._lost(outcome)
         if record is None:
             raise OracleError(f"the record of {outcome.key} vanished from {self.store.directory}")
-        self._file(record, reused=False)
+        self._file(record)
 
     def result(self, structures: Dataset) -> LabelledSet:
         """Labels and failures in the order of the request."""
@@ -208,10 +240,7 @@ class _Labelling:
         if not isinstance(error, OracleError):
             logger.warning("the oracle raised an unforeseen error", exc_info=error)
             kind, message = OracleError.__name__, f"{kind}: {message}"
-        record = _record(
-            outcome.key,
-            self.requests[outcome.key],
-            self.oracle,
+        record = self._task(outcome.key).record(
             outcome=kind,
             message=message,
             permanent=False,
@@ -221,7 +250,21 @@ class _Labelling:
         self.store.put(record)
         return record
 
-    def _file(self, record: LabelRecord, *, reused: bool) -> None:
+    def _task(self, key: str) -> "LabelTask":
+        structure, directory = self.requests[key], self.store.directory
+        return LabelTask(key, structure, self.oracle, directory, self.method, self.reason, self.round_number)
+
+    def _borrow(self, key: str) -> bool:
+        """File the record of `key` of another run that shares the store; whether there is one."""
+        tag = self.requests[key].tag
+        record = self.store.borrow(key, reason=self.reason, round_number=self.round_number, tag=tag)
+        if record is None:
+            return False
+        self.reused += 1
+        self._file(record)
+        return True
+
+    def _file(self, record: LabelRecord) -> None:
         """Judge a record by the limits, enter it in the ledger where it is missing, and keep its label."""
         structure = self.requests[record.key]
         kind, message = record.outcome, record.message
@@ -231,28 +274,14 @@ class _Labelling:
             except OracleError as error:
                 kind, message = type(error).__name__, str(error)
         if record.key not in self.ledger:
-            self.ledger.add(self._row(record, kind, reused))
+            known = {"tag": structure.tag, "settings": self.method}
+            asked = {} if record.reason else {"reason": self.reason, "round": self.round_number}
+            self.ledger.add(LedgerRow.of(record, outcome=kind, **known, **asked))
         if kind == OK:
             self.labels[record.key] = record.labels()
             self._report(f"{structure.tag} {structure.id}")
         else:
             self._fail(record.key, kind, message)
-
-    def _row(self, record: LabelRecord, outcome: str, reused: bool) -> LedgerRow:
-        return LedgerRow(
-            key=record.key,
-            structure=record.structure_id,
-            tag=self.requests[record.key].tag,
-            engine=record.engine,
-            settings=self.method,
-            reason=self.reason,
-            round=self.round_number,
-            outcome=outcome,
-            permanent=record.permanent,
-            core_seconds=round(record.core_seconds, 3),
-            started=record.started,
-            reused=reused,
-        )
 
     def _fail(self, key: str, kind: str, message: str) -> None:
         structure = self.requests[key]
@@ -283,12 +312,6 @@ def _requests(structures: Dataset, oracle: Oracle) -> dict[str, AtomStructure]:
     for key, structure in zip(oracle.keys(structures), structures, strict=True):
         requests.setdefault(key, structure)
     return requests
-
-
-def _record(key: str, structure: AtomStructure, oracle: Oracle, **fields: Any) -> LabelRecord:
-    return LabelRecord(
-        key=key, structure_id=structure.id, engine=oracle.version(), settings=oracle.settings(), **fields
-    )
 
 
 def _cpu_seconds() -> float:

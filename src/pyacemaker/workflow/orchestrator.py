@@ -104,7 +104,7 @@ class Orchestrator:
     def known_labels(self) -> int:
         """How many labels by the present `dft` settings the run directory's store holds already."""
         method = self.config.dft.method_key()
-        records = LabelStore(self.run_dir / "labels").records()
+        records = LabelStore(self.run_dir / "labels", look_only=True).records()
         return sum(r.is_ok and r.key == label_key(r.structure_id, method) for r in records)
 
     def bounds(self, from_step: str | None, until: str | None) -> tuple[int | None, int]:
@@ -177,9 +177,10 @@ class Orchestrator:
         state.begin(step.name, key)
         state.write(self.run_dir)
         log.info("%s: %s", step.name, step.title)
-        ledger = Ledger(self.run_dir / "ledger.csv")
+        store = LabelStore(self.run_dir / "labels", self.config.label_store)
+        ledger = Ledger(self.run_dir / "ledger.csv", store)
         try:
-            step.run(self._context(step, ledger))
+            step.run(self._context(step, store, ledger))
             Manifest(key, hash_outputs(step, directory)).write(directory)
         except BaseException as error:
             state.end(step.name, "failed", _describe(error))
@@ -191,13 +192,13 @@ class Orchestrator:
             state.dft = asdict(ledger.totals())
             state.write(self.run_dir)
 
-    def _context(self, step: Step, ledger: Ledger) -> StepContext:
+    def _context(self, step: Step, store: LabelStore, ledger: Ledger) -> StepContext:
         return StepContext(
             config=self.config,
             directory=self.run_dir / step.name,
             inputs={name: self.run_dir / name for name in step.needs},
             seed=step_seed(self.config.seed, step.name),
-            store=LabelStore(self.run_dir / "labels"),
+            store=store,
             ledger=ledger,
             progress=self.progress,
         )

@@ -10,7 +10,7 @@ import pyacemaker
 from pyacemaker.config import PyAceConfig
 from pyacemaker.files import replacing, sha256_file, write_atomic, write_json
 from pyacemaker.potentials.ace import ACEPotential
-from pyacemaker.structures.store import Ledger
+from pyacemaker.structures.store import LabelStore, Ledger
 from pyacemaker.workflow.state import WorkflowState
 
 ALWAYS = ("potential.yace", "potential.json", "in.lammps")
@@ -28,7 +28,7 @@ def publish(config: PyAceConfig, run_dir: Path) -> dict[str, Any]:
     output = run_dir / "output"
     delta = run_dir / "07_delta"
     metrics: dict[str, Any] = json.loads((delta / "metrics.json").read_text(encoding="utf-8"))
-    metrics["dft"] = asdict(Ledger(run_dir / "ledger.csv").totals())
+    metrics["dft"] = asdict(Ledger(run_dir / "ledger.csv", LabelStore(run_dir / "labels")).totals())
     metrics["rehearsal"] = config.rehearsal
     passed, graded = metrics["verdict"]["passed"], (delta / "final.asi").exists()
     potential = ACEPotential.from_yace(delta / "final.yace")

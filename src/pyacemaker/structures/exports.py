@@ -1,0 +1,44 @@
+"""Structures and labels in the formats of other programs; the suffix decides which.
+
+| suffix | format | read back by `read_structures` |
+| --- | --- | --- |
+| `.db` | ASE's database | everything |
+| `.pckl.gzip`, `.pkl.gz` | a pickled pandas table, as pacemaker reads it | everything |
+| `.cfg` | MLIP's configurations (`BEGIN_CFG`), as MTP codes read them | everything |
+| `.data`, `.lmp` | LAMMPS data, one structure per file | elements and geometry, turned as LAMMPS wants it |
+| any other | extended XYZ | everything |
+
+Everything: ids, labels bit by bit, tags, sources, weights of structures and of single labels, facts.
+"""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from pyacemaker.structures.ase_database import write_ase_database
+from pyacemaker.structures.formats import write_structures
+from pyacemaker.structures.lammps_data import write_lammps_data
+from pyacemaker.structures.mlip_cfg import write_mlip_cfg
+from pyacemaker.structures.pacemaker_table import write_pacemaker_table
+from pyacemaker.structures.structure import AtomStructure
+
+Writer = Callable[[Path, Iterable[AtomStructure]], list[Path]]
+
+_WRITERS: dict[str, Callable[[Path, Iterable[AtomStructure]], list[Path] | None]] = {
+    ".db": write_ase_database,
+    ".pckl.gzip": write_pacemaker_table,
+    ".pkl.gz": write_pacemaker_table,
+    ".cfg": write_mlip_cfg,
+    ".data": write_lammps_data,
+    ".lmp": write_lammps_data,
+}
+
+
+def export_structures(path: str | Path, structures: Iterable[AtomStructure]) -> list[Path]:
+    """Write `structures` in the format that the suffix of `path` stands for; the files that were written.
+
+    Files are whole or absent. LAMMPS data holds one structure, so that several become `NAME-00000.data`,
+    `NAME-00001.data`, …
+    """
+    path = Path(path)
+    suffix = next((suffix for suffix in _WRITERS if path.name.lower().endswith(suffix)), "")
+    return _WRITERS.get(suffix, write_structures)(path, structures) or [path]
