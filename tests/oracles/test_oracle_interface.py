@@ -53,7 +53,9 @@ def test_geometries_are_checked_across_periodic_images():
     )
     with pytest.raises(UnphysicalLabelError, match=r"are 0\.300 Å apart, below limits\.min_distance = 0\.4"):
         LennardJonesOracle().label(thin)
-    loose = LennardJonesOracle(limits=LabelLimits(min_distance=0.0, max_force=1e30))
+    loose = LennardJonesOracle(
+        limits=LabelLimits(min_distance=0.0, max_force=1e30, max_net_force=1e9, max_stress=1e30)
+    )
     assert loose.label(thin).energy > 0
 
 

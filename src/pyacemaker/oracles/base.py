@@ -28,7 +28,9 @@ class LabelLimits(Spec):
     max_force: Annotated[float, Field(gt=0)] = 50.0
     """Largest allowed force component, eV/Å."""
     max_net_force: Annotated[float, Field(gt=0)] = 0.05
-    """Largest allowed component of the sum of the forces, eV/Å; not checked for periodic cells."""
+    """Largest allowed component of the sum of the forces, eV/Å, in molecules and crystals alike."""
+    max_stress: Annotated[float, Field(gt=0)] = 1.5
+    """Largest allowed component of the stress, eV/Å³ (1 eV/Å³ = 160 GPa)."""
     max_failed_fraction: Annotated[float, Field(ge=0, le=1)] = 0.05
     """A run stops when more than this share of its labels failed."""
 
@@ -138,16 +140,20 @@ class Oracle(Spec, ABC):
             )
 
     def check_labels(self, structure: AtomStructure, labels: Labels) -> None:
-        """`UnphysicalLabelError` when a force, or the sum of the forces, exceeds the limits."""
+        """`UnphysicalLabelError` when a force, the sum of the forces or the stress exceeds the limits."""
+        limits = self.limits
         largest = float(np.abs(labels.forces).max())
-        if largest > self.limits.max_force:
-            raise UnphysicalLabelError(
-                f"structure {structure.id}: a force of {largest:.1f} eV/Å exceeds limits.max_force = "
-                f"{self.limits.max_force}"
-            )
         net = float(np.abs(labels.forces.sum(axis=0)).max())
-        if not structure.is_periodic and net > self.limits.max_net_force:
-            raise UnphysicalLabelError(
-                f"structure {structure.id}: the forces sum to {net:.3f} eV/Å instead of zero, above "
-                f"limits.max_net_force = {self.limits.max_net_force}"
+        stress = 0.0 if labels.stress is None else float(np.abs(labels.stress).max())
+        found = ""
+        if largest > limits.max_force:
+            found = f"a force of {largest:.1f} eV/Å exceeds limits.max_force = {limits.max_force}"
+        elif net > limits.max_net_force:
+            found = (
+                f"the forces sum to {net:.3f} eV/Å instead of zero, above limits.max_net_force = "
+                f"{limits.max_net_force}"
             )
+        elif stress > limits.max_stress:
+            found = f"a stress of {stress:.2f} eV/Å³ exceeds limits.max_stress = {limits.max_stress}"
+        if found:
+            raise UnphysicalLabelError(f"structure {structure.id}: {found}")

@@ -6,12 +6,13 @@ from pyacemaker.errors import EngineMissingError, OracleError
 from pyacemaker.structures import AtomStructure
 
 
-def installed_version(package: str, setting: str) -> str:
+def installed_version(package: str, setting: str, install: str = "") -> str:
     """The version of an installed package; `EngineMissingError` naming the `setting` that asks for it."""
     try:
         return version(package)
     except PackageNotFoundError as error:
-        message = f"{setting} needs the package {package}, which is not installed: pip install {package}"
+        cure = install or f"pip install {package}"
+        message = f"{setting} needs the package {package}, which is not installed: {cure}"
         raise EngineMissingError(message) from error
 
 
