@@ -16,13 +16,13 @@ class AsePotential(Potential):
         self.make = make
         self.elements = tuple(elements)
         self.name = "ase"
-        self._calculator = make()
 
     def evaluate(self, structures: Sequence[AtomStructure]) -> list[Labels]:
         found = []
+        calculator = self.make()  # what an earlier call left in another must not count
         for structure in structures:
             atoms = structure.to_atoms()
-            atoms.calc = self._calculator
+            atoms.calc = calculator
             found.append(Labels(float(atoms.get_potential_energy()), atoms.get_forces()))
         return found
 

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from ase.build import molecule
 from ase_potential import AsePotential
 from pydantic import TypeAdapter, ValidationError
 from scipy.spatial.distance import cdist
@@ -8,7 +9,7 @@ from pyacemaker.errors import ConfigError, DataError
 from pyacemaker.generators import AnyGenerator, ReactionGenerator
 from pyacemaker.generators.anchors import REACTION_ANCHORS
 from pyacemaker.generators.bonds import bond_length, bonds_of
-from pyacemaker.generators.reaction import posed
+from pyacemaker.generators.poses import posed
 from pyacemaker.generators.reaction_path import (
     Reaction,
     reaction_path,
@@ -85,8 +86,10 @@ def test_every_kind_of_candidate_is_made(candidates):
         "fragments",
         "md300",
         "md600",
+        "mode",
     }
     assert counts["fragments"] == 8
+    assert counts["mode"] > 40  # of 72: twelve vibrations, both ways, of three anchors
     assert counts["md300"] == 9
     assert len(set(candidates.ids)) == len(candidates)
 
@@ -232,3 +235,26 @@ def test_the_config_finds_its_files_and_counts_them_by_content(ends, tmp_path):
     assert copied.fingerprint() == loaded.fingerprint()
     write_structures(tmp_path / "product.xyz", Dataset([PRODUCT.replace(charge=0)]))
     assert copied.fingerprint() != loaded.fingerprint()
+
+
+def test_a_geodesic_comes_nearer_to_the_band_than_it_started(ends, teacher):
+    reaction = generator(ends).reaction()
+
+    def barrier(interpolation):
+        path = reaction_path(reaction, teacher, 13, 0, interpolation)
+        assert bonds_of(path[0]) == bonds_of(REACTANT)
+        assert bonds_of(path[-1]) == bonds_of(PRODUCT)
+        return max(labels.energy for labels in teacher.evaluate(path))
+
+    assert barrier("geodesic") < barrier("idpp") + 0.05
+
+
+def test_bonds_that_turn_are_scanned(teacher, tmp_path):
+    peroxide = molecule("H2O2")
+    reactant, product = peroxide.copy(), peroxide.copy()
+    hydrogen = peroxide.symbols.indices()["H"][0]
+    product.positions[hydrogen] += 1.5 * (product.positions[hydrogen] - product.positions.mean(axis=0))
+    for name, atoms in (("reactant", reactant), ("product", product)):
+        write_structures(tmp_path / f"{name}.xyz", Dataset([AtomStructure.from_atoms(atoms)]))
+    made = generator(tmp_path)._torsions(Dataset([AtomStructure.from_atoms(reactant)]))
+    assert [structure.tag for structure in made] == ["torsion"] * 5

@@ -1,7 +1,6 @@
 """Everything that may matter on the way from reactants to products."""
 
 import itertools
-import logging
 from typing import Annotated, Literal
 
 import numpy as np
@@ -10,15 +9,16 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 from pyacemaker.base import InputFile
 from pyacemaker.generators.base import Generator
 from pyacemaker.generators.bonds import bond_length, bonds_of, fragments, set_bond_length
-from pyacemaker.generators.langevin import Langevin, TrajectoryPlan
-from pyacemaker.generators.md import md_tag
+from pyacemaker.generators.langevin import Langevin
+from pyacemaker.generators.molecular import ShortRuns, plausible
+from pyacemaker.generators.normal_modes import normal_modes
+from pyacemaker.generators.poses import posed
 from pyacemaker.generators.rattle import rattled
 from pyacemaker.generators.reaction_path import Reaction, reaction_path, relax, transition_state
+from pyacemaker.generators.torsions import torsion_scans
 from pyacemaker.potentials.base import Potential
 from pyacemaker.selection.filters import HardFilters
-from pyacemaker.structures import AtomStructure, Dataset, FloatArray, IntArray
-
-log = logging.getLogger(__name__)
+from pyacemaker.structures import AtomStructure, Dataset
 
 _FRAGMENT_STEPS = 30  # relaxation steps of separated fragments, which must not have time to meet again
 _APART = 12.0  # Å between fragments while they relax
@@ -29,7 +29,8 @@ _Amplitudes = tuple[PositiveFloat, ...]
 class ReactionGenerator(Generator):
     """Candidates around a reaction between molecules, given by its two ends.
 
-    Tags: `reactant`, `product`, `ts`, `path`, `path_rattle`, `grid`, `rattle`, `fragments`, `md300`, ….
+    Tags: `reactant`, `product`, `ts`, `path`, `path_rattle`, `grid`, `rattle`, `fragments`, `md300`, …,
+    `mode`, `torsion`.
     """
 
     kind: Literal["reaction"] = "reaction"
@@ -47,6 +48,8 @@ class ReactionGenerator(Generator):
     """Pairs of atom indices whose bond forms; default: by covalent radii."""
     n_path: Annotated[int, Field(ge=3)] = 24
     """Images of the path."""
+    interpolation: Literal["idpp", "geodesic"] = "idpp"
+    """How the path starts: by even changes of distances, or as a geodesic, good without a teacher."""
     neb_steps: NonNegativeInt = 30
     """Steps by which the path is improved on the teacher; 0 = interpolation only."""
     n_path_rattles: NonNegativeInt = 160
@@ -73,6 +76,10 @@ class ReactionGenerator(Generator):
     """Steps from one of these frames to the next."""
     dynamics: Langevin = Langevin()
     """Time step, thermostat, wall and guards of the molecular dynamics."""
+    mode_energies: tuple[PositiveFloat, ...] = (0.15,)
+    """eV, to which each normal mode of these three is displaced, both ways."""
+    torsion_angles: PositiveInt = 6
+    """Equal steps in a turn about each single bond that both ends keep; 1 = none."""
     filters: HardFilters = HardFilters(max_energy=1.0)
     """What no candidate may violate, by its geometry and by the teacher's labels; anchors always stay."""
 
@@ -82,7 +89,7 @@ class ReactionGenerator(Generator):
         Raises `DataError` for ends that do not fit together, `ConfigError` for bonds that do not exist.
         """
         reaction = self.reaction().relaxed(teacher)
-        path = reaction_path(reaction, teacher, self.n_path, self.neb_steps)
+        path = reaction_path(reaction, teacher, self.n_path, self.neb_steps, self.interpolation)
         energies = np.array([labels.energy for labels in teacher.evaluate(path)])
         anchors = Dataset([reaction.reactant, reaction.product, transition_state(reaction, path, energies)])
         candidates = [
@@ -92,8 +99,10 @@ class ReactionGenerator(Generator):
             *self._rattles(anchors, rng),
             *self._fragments(reaction, teacher, rng),
             *self._dynamics(anchors, teacher, rng),
+            *self._modes(anchors, teacher),
+            *self._torsions(anchors),
         ]
-        return self._filtered(anchors, Dataset(candidates), teacher)
+        return plausible(anchors, candidates, teacher, self.filters, "reaction")
 
     def inputs(self) -> Dataset:
         """Both ends; raises what `reaction` raises."""
@@ -164,67 +173,23 @@ class ReactionGenerator(Generator):
     def _dynamics(
         self, anchors: Dataset, teacher: Potential, rng: np.random.Generator
     ) -> list[AtomStructure]:
-        plans = [
-            TrajectoryPlan(
-                start=anchor,
-                temperature=temperature,
-                seed=int(rng.integers(2**31)),
-                n_frames=self.md_frames,
-                interval=self.md_interval,
-                equilibration=5 * self.md_interval,
-                tag=md_tag(temperature),
-            )
-            for anchor, temperature in itertools.product(anchors, self.md_temperatures)
-            if self.md_frames
+        runs = ShortRuns(self.md_temperatures, self.md_frames, self.md_interval)
+        return runs.frames(anchors, teacher, self.dynamics, rng)
+
+    def _modes(self, anchors: Dataset, teacher: Potential) -> list[AtomStructure]:
+        if not self.mode_energies:
+            return []
+        return [
+            anchor.replace(positions=positions, tag="mode")
+            for anchor in anchors
+            for modes in [normal_modes(anchor, teacher)]
+            for energy in self.mode_energies
+            for positions in modes.turning_points(energy)
         ]
-        trajectories = self.dynamics.run(plans, teacher)
-        for plan, trajectory in zip(plans, trajectories, strict=True):
-            if trajectory.event:
-                log.info("%s from %s ended by %s", plan.tag, plan.start.tag, trajectory.event)
-        return [frame for trajectory in trajectories for frame in trajectory.frames]
 
-    def _filtered(self, anchors: Dataset, candidates: Dataset, teacher: Potential) -> Dataset:
-        sane, rejected = self.filters.apply(candidates)
-        sane, mislabelled = self.filters.apply(sane, teacher.evaluate(sane))
-        reasons = ", ".join(f"{count} {reason}" for reason, count in {**rejected, **mislabelled}.items())
-        log.info("reaction: %d of %d candidates kept; rejected: %s", len(sane), len(candidates), reasons)
-        return (anchors + sane).unique()
-
-
-def posed(
-    positions: FloatArray, parts: list[IntArray], separation: float, rng: np.random.Generator
-) -> FloatArray:
-    """(n, 3): every part turned at random; each after the first at `separation` (Å) from those before it.
-
-    The separation is that of the two nearest atoms, along a random direction.
-    """
-    moved = positions.copy()
-    for part in parts:
-        moved[part] = _random_rotation(moved[part] - moved[part].mean(axis=0), rng)
-    placed = parts[0]
-    for part in parts[1:]:
-        direction = rng.standard_normal(3)
-        direction /= np.linalg.norm(direction)
-        moved[part] += _approach(moved[placed], moved[part], direction, separation) * direction
-        placed = np.concatenate([placed, part])
-    return moved
-
-
-def _random_rotation(positions: FloatArray, rng: np.random.Generator) -> FloatArray:
-    from scipy.spatial.transform import Rotation
-
-    return np.asarray(positions @ Rotation.random(rng=rng).as_matrix().T)
-
-
-def _approach(fixed: FloatArray, moving: FloatArray, direction: FloatArray, separation: float) -> float:
-    """Å along `direction` at which the nearest atoms of two groups are `separation` apart, by bisection."""
-
-    def gap(shift: float) -> float:
-        return float(np.linalg.norm(fixed[:, None] - (moving + shift * direction)[None], axis=2).min())
-
-    extent = np.linalg.norm(fixed, axis=1).max() + np.linalg.norm(moving, axis=1).max()
-    near, far = 0.0, float(extent) + separation
-    for _ in range(60):
-        middle = 0.5 * (near + far)
-        near, far = (near, middle) if gap(middle) > separation else (middle, far)
-    return far
+    def _torsions(self, anchors: Dataset) -> list[AtomStructure]:
+        return [
+            anchor.replace(positions=positions, tag="torsion")
+            for anchor in anchors
+            for positions in torsion_scans(anchor, self.torsion_angles)
+        ]

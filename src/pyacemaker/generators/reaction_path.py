@@ -3,11 +3,13 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
 from pyacemaker.errors import ConfigError, DataError
 from pyacemaker.generators.bonds import Bond, bond_length, bonds_of
+from pyacemaker.generators.geodesic import geodesic_path
 from pyacemaker.potentials.base import Potential
 from pyacemaker.structures import AtomStructure, Dataset, FloatArray
 
@@ -156,12 +158,19 @@ def _turned_onto(target: AtomStructure, structure: AtomStructure) -> AtomStructu
     return structure.replace(positions=atoms.get_positions())
 
 
-def reaction_path(reaction: Reaction, teacher: Potential, n_images: int, neb_steps: int) -> Dataset:
+def reaction_path(
+    reaction: Reaction,
+    teacher: Potential,
+    n_images: int,
+    neb_steps: int,
+    interpolation: Literal["idpp", "geodesic"] = "idpp",
+) -> Dataset:
     """`n_images` structures from end to end, equally spaced, tag `path`.
 
     A path of nine images, first interpolated so that interatomic distances change evenly (IDPP: Smidstrup
-    et al., J. Chem. Phys. 140, 214106 (2014)), then `neb_steps` steps of a climbing-image nudged elastic
-    band (Henkelman et al., J. Chem. Phys. 113, 9901 (2000)) on `teacher`.
+    et al., J. Chem. Phys. 140, 214106 (2014)) and, if asked for, moved onto a geodesic; then `neb_steps`
+    steps of a climbing-image nudged elastic band (Henkelman et al., J. Chem. Phys. 113, 9901 (2000)) on
+    `teacher`.
     """
     from ase.mep import NEB
     from ase.optimize import FIRE
@@ -171,6 +180,10 @@ def reaction_path(reaction: Reaction, teacher: Potential, n_images: int, neb_ste
         image.calc = teacher.calculator()
     band = NEB(images, k=_NEB_SPRING, climb=True, method="improvedtangent")
     band.interpolate(method="idpp")
+    if interpolation == "geodesic":
+        path = np.array([image.get_positions() for image in images])
+        for image, positions in zip(images, geodesic_path(reaction.reactant.numbers, path), strict=True):
+            image.set_positions(positions)
     if neb_steps:
         FIRE(band, logfile=None).run(fmax=0.05, steps=neb_steps)
     frames = resampled(np.array([image.get_positions() for image in images]), n_images)
