@@ -5,15 +5,25 @@ from typing import Annotated
 from pydantic import Field
 
 from pyacemaker.base import plugin
+from pyacemaker.generators.alloy import AlloyGenerator
 from pyacemaker.generators.base import Generator
 from pyacemaker.generators.crystal import CrystalGenerator
 from pyacemaker.generators.dimers import DimerGenerator
 from pyacemaker.generators.direct import DirectGenerator
 from pyacemaker.generators.md import MdGenerator
+from pyacemaker.generators.melt import MeltGenerator
+from pyacemaker.generators.molecule import MoleculeGenerator
 from pyacemaker.generators.reaction import ReactionGenerator
 
 BuiltinGenerator = Annotated[
-    CrystalGenerator | DimerGenerator | DirectGenerator | ReactionGenerator | MdGenerator,
+    AlloyGenerator
+    | CrystalGenerator
+    | DimerGenerator
+    | DirectGenerator
+    | MdGenerator
+    | MeltGenerator
+    | MoleculeGenerator
+    | ReactionGenerator,
     Field(discriminator="kind"),
 ]
 AnyGenerator = Annotated[BuiltinGenerator, plugin(Generator)]
@@ -22,11 +32,14 @@ AnyGenerator = Annotated[BuiltinGenerator, plugin(Generator)]
 DirectGenerator.model_rebuild(_types_namespace={"AnyGenerator": AnyGenerator})
 
 __all__ = [
+    "AlloyGenerator",
     "AnyGenerator",
     "CrystalGenerator",
     "DimerGenerator",
     "DirectGenerator",
     "Generator",
     "MdGenerator",
+    "MeltGenerator",
+    "MoleculeGenerator",
     "ReactionGenerator",
 ]

@@ -4,7 +4,7 @@ import logging
 from typing import Annotated, Literal, Self
 
 import numpy as np
-from pydantic import Field, NonNegativeInt, PositiveFloat, field_validator, model_validator
+from pydantic import Field, NonNegativeInt, PositiveFloat, model_validator
 
 from pyacemaker.base import InputFile
 from pyacemaker.errors import ConfigError
@@ -12,6 +12,10 @@ from pyacemaker.generators.base import Generator
 from pyacemaker.generators.defects import antisites, divacancies, interstitials, vacancies
 from pyacemaker.generators.periodic import (
     Amplitudes,
+    Formula,
+    Fraction,
+    PrototypeName,
+    Strain,
     Streams,
     ThermalMotion,
     checked_cell,
@@ -37,8 +41,6 @@ from pyacemaker.structures import AtomStructure, Dataset
 
 log = logging.getLogger(__name__)
 
-_Strain = Annotated[float, Field(gt=0.0, lt=0.5)]
-
 
 class CrystalGenerator(Generator):
     """Candidates around a crystal, given by a formula or by a structure file.
@@ -49,11 +51,11 @@ class CrystalGenerator(Generator):
     """
 
     kind: Literal["crystal"] = "crystal"
-    formula: str | None = None
+    formula: Formula | None = None
     """`Al`, `MgO`, `Cu3Au`: the composition; or give `structure`."""
     structure: InputFile | None = None
     """A file with the crystal's cell, in any format that ASE reads; the last structure counts."""
-    prototype: str | None = None
+    prototype: PrototypeName | None = None
     """The structure type of a `formula`: `fcc`, `rocksalt`, `L1_2`, …; default: an element's ground state, of
     a compound the type that fits with the lowest energy on the teacher."""
     a: PositiveFloat | None = None
@@ -63,17 +65,17 @@ class CrystalGenerator(Generator):
     relax: bool | None = None
     """Whether the teacher relaxes the cell first; default: only where it was guessed, not where a file or `a`
     gives it."""
-    competing: tuple[str, ...] | None = None
+    competing: tuple[PrototypeName, ...] | None = None
     """Other structure types of the same composition; default: all common ones that fit."""
     max_atoms: Annotated[int, Field(ge=4)] = 16
     """Most atoms of the supercells that are rattled and heated, and of slabs."""
     max_defect_atoms: Annotated[int, Field(ge=4)] = 32
     """Most atoms of the supercells that hold defects, and of a cell in a file."""
-    ev_range: _Strain = 0.12
+    ev_range: Strain = 0.12
     """Largest relative change of the volume on the energy-volume curve."""
     n_ev: NonNegativeInt = 13
     """Points of the energy-volume curve."""
-    largest_strain: _Strain = 0.08
+    largest_strain: Strain = 0.08
     """Largest component of the random strains."""
     n_strains: NonNegativeInt = 24
     """Strained cells; every other one is a rattled supercell."""
@@ -99,25 +101,8 @@ class CrystalGenerator(Generator):
     """Å between slabs."""
     motion: ThermalMotion = ThermalMotion()
     """Molecular dynamics of a supercell."""
-    min_distance: float = Field(default=0.6, gt=0.0, lt=1.5)
+    min_distance: Fraction = 0.6
     """Smallest allowed distance of two atoms, as a fraction of the sum of their covalent radii."""
-
-    @field_validator("formula")
-    @classmethod
-    def _formula_exists(cls, formula: str | None) -> str | None:
-        if formula is not None:
-            parse_formula(formula)
-        return formula
-
-    @field_validator("prototype")
-    @classmethod
-    def _prototype_exists(cls, prototype: str | None) -> str | None:
-        return None if prototype is None else find_prototype(prototype).name
-
-    @field_validator("competing")
-    @classmethod
-    def _competitors_exist(cls, competing: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        return None if competing is None else tuple(find_prototype(name).name for name in competing)
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:

@@ -54,7 +54,7 @@ def _environments(structure: AtomStructure) -> list[tuple[float, ...]]:
 
 def _reach(structure: AtomStructure) -> float:
     """Å: a radius within which an atom has some twenty neighbours."""
-    return 1.7 * float((structure.volume or 0.0) / len(structure)) ** (1 / 3)
+    return float(1.7 * ((structure.volume or 0.0) / len(structure)) ** (1 / 3))
 
 
 def vacancies(structure: AtomStructure) -> list[AtomStructure]:

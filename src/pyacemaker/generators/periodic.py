@@ -8,11 +8,12 @@ from typing import Annotated
 
 import numpy as np
 from ase.data import atomic_masses
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import AfterValidator, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from pyacemaker.base import Spec
 from pyacemaker.errors import DataError
 from pyacemaker.generators.langevin import Langevin, TrajectoryPlan
+from pyacemaker.generators.prototypes import checked_formula, find_prototype
 from pyacemaker.generators.rattle import rattled
 from pyacemaker.generators.strains import at_volume
 from pyacemaker.potentials.base import Potential
@@ -22,9 +23,13 @@ from pyacemaker.units import BOLTZMANN_EV_PER_KELVIN
 log = logging.getLogger(__name__)
 
 Amplitudes = tuple[PositiveFloat, ...]
-Count = Annotated[int, Field(ge=2)]
+Strain = Annotated[float, Field(gt=0.0, lt=0.5)]
+Fraction = Annotated[float, Field(gt=0.0, lt=1.5)]
+Formula = Annotated[str, AfterValidator(checked_formula)]
+"""A chemical formula that is one."""
+PrototypeName = Annotated[str, AfterValidator(lambda name: find_prototype(name).name)]
+"""The name or an alias of a prototype; becomes its name."""
 
-_EXPANSION = 0.05  # relative growth of the volume per melting temperature
 _COLDEST, _HOTTEST = 200.0, 4000.0  # K, bounds of a melting temperature that is believed
 
 
@@ -55,6 +60,8 @@ class ThermalMotion(Spec):
     """Frames of each trajectory; 0 = no molecular dynamics."""
     interval: PositiveInt = 10
     """Steps from one of these frames to the next."""
+    expansion: NonNegativeFloat = 0.05
+    """Relative growth of the start's volume per melting temperature."""
     dynamics: Langevin | None = None
     """Time step, thermostat and guards; default: steps of 0.5 fs times the square root of the lightest mass
     in atomic mass units, 3 fs at most."""
@@ -86,7 +93,7 @@ class ThermalMotion(Spec):
         self, start: AtomStructure, melting: float, relative: float, seed: int, tag: str
     ) -> TrajectoryPlan:
         return TrajectoryPlan(
-            start=at_volume(start, 1.0 + _EXPANSION * relative),
+            start=at_volume(start, 1.0 + self.expansion * relative),
             temperature=relative * melting,
             seed=seed,
             n_frames=self.n_frames,

@@ -125,6 +125,12 @@ def parse_formula(formula: str) -> dict[str, int]:
     return {str(symbol): int(count) for symbol, count in counts.items()}
 
 
+def checked_formula(formula: str) -> str:
+    """The formula itself; `ValueError` for what is none."""
+    parse_formula(formula)
+    return formula
+
+
 def find_prototype(name: str) -> Prototype:
     """The prototype with this name or alias; upper and lower case, - and _ do not matter.
 
@@ -279,3 +285,12 @@ def atomic_volume(symbol: str) -> float:
     unit = _unit_cell([symbol], own, ratio)
     a = reference_states[atomic_numbers[symbol]]["a"]
     return float(a**3 * abs(np.linalg.det(unit.cell)) / len(unit))
+
+
+def crystal_volume(counts: Mapping[str, int]) -> float:
+    """Å³ per formula unit of a crystal, estimated from atomic sizes."""
+    types = matching_prototypes(counts)
+    if are_metals(counts) or len(counts) == 1 or not types:
+        return sum(n * atomic_volume(symbol) for symbol, n in counts.items())
+    cell = prototype_cell(counts, types[0])
+    return float(cell.volume or 0.0) * sum(counts.values()) / len(cell)
