@@ -7,13 +7,13 @@ import typer
 
 from pyacemaker.cli.options import Quiet, check_output
 
+OUTPUT_HELP = "Where to write the labels; the suffix (.extxyz, .db, .pckl.gzip, .cfg, .data) is the format."
+
 
 def label(
     pool: Annotated[Path, typer.Argument(help="Structures to label.")],
     config: Annotated[Path, typer.Option(help="A config file: its `dft` and `execution` are used.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the labels.")] = Path(
-        "labelled.extxyz"
-    ),
+    output: Annotated[Path, typer.Option("--output", "-o", help=OUTPUT_HELP)] = Path("labelled.extxyz"),
     quiet: Quiet = False,
 ) -> None:
     """Run an oracle over a file; labels that were computed before are taken from the store beside it."""
@@ -30,6 +30,7 @@ def label(
             output,
             settings.dft,
             settings.execution.for_pool("dft", output.with_name(output.name + ".labels")),
+            label_store=settings.label_store,
             progress=lambda done, total, _: display("labelling", done, total),
         )
     typer.echo(

@@ -10,6 +10,7 @@ import typer  # noqa: E402
 
 from pyacemaker.cli.activeset import activeset  # noqa: E402
 from pyacemaker.cli.evaluate import evaluate  # noqa: E402
+from pyacemaker.cli.export import export  # noqa: E402
 from pyacemaker.cli.fit import fit  # noqa: E402
 from pyacemaker.cli.label import label  # noqa: E402
 from pyacemaker.cli.run import run  # noqa: E402
@@ -28,7 +29,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (run, status, validate, template, fit, evaluate, activeset, select, label):
+for command in (run, status, validate, template, fit, evaluate, activeset, select, label, export):
     app.command()(command)
 
 

@@ -169,8 +169,9 @@ class LabelStore:
         """
         database = self._opened()
         self.flush()
-        keys = database.labelled() if database is not None else sorted(self._all_keys())
-        for key in keys:
+        keys = database.labelled() if database is not None else []
+        known = set(database.keys()) if database is not None else set()
+        for key in [*keys, *sorted(self._all_keys() - known)]:
             record = self.get(key)
             structure = record.structure() if record is not None and record.is_ok else None
             if record is not None and structure is not None:

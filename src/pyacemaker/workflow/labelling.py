@@ -20,7 +20,8 @@ from pyacemaker.errors import (
 from pyacemaker.execution import Executor, Outcome
 from pyacemaker.oracles.base import Oracle
 from pyacemaker.structures import AtomStructure, Dataset, Labels
-from pyacemaker.structures.formats import read_structures, write_structures
+from pyacemaker.structures.exports import export_structures
+from pyacemaker.structures.formats import read_structures
 from pyacemaker.structures.label_record import OK, LabelRecord
 from pyacemaker.structures.ledger import Ledger, LedgerRow
 from pyacemaker.structures.result_files import ResultFiles
@@ -109,21 +110,29 @@ def isolated_atom_energies(
 
 
 def label_file(
-    pool: Path, output: Path, oracle: Oracle, executor: Executor, *, progress: Progress | None = None
+    pool: Path,
+    output: Path,
+    oracle: Oracle,
+    executor: Executor,
+    *,
+    label_store: Path | None = None,
+    progress: Progress | None = None,
 ) -> LabelledSet:
     """Label the structures of the file `pool` and write those that succeed to `output`.
 
-    The labels live in the folder `OUTPUT.labels` beside the output, with their ledger: the same call again
-    computes only what is missing.
+    The suffix of `output` decides on the format, see `export_structures`. The labels live in the folder
+    `OUTPUT.labels` beside it, with their ledger: the same call again computes only what is missing.
+    label_store: the directory of a store that runs share.
     """
     structures = read_structures(pool)
     folder = output.with_name(output.name + ".labels")
     folder.mkdir(parents=True, exist_ok=True)
-    store, ledger = LabelStore(folder), Ledger(folder / "ledger.csv")
+    store = LabelStore(folder, label_store)
+    ledger = Ledger(folder / "ledger.csv", store)
     labelled = label_structures(
         structures, oracle, executor, store, ledger, reason="label command", progress=progress
     )
-    write_structures(output, labelled.dataset)
+    export_structures(output, labelled.dataset)
     return labelled
 
 
