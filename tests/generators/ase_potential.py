@@ -19,10 +19,9 @@ class AsePotential(Potential):
 
     def evaluate(self, structures: Sequence[AtomStructure]) -> list[Labels]:
         found = []
-        calculator = self.make()  # what an earlier call left in another must not count
         for structure in structures:
             atoms = structure.to_atoms()
-            atoms.calc = calculator
+            atoms.calc = self.make()  # what other structures left in a calculator must not count
             found.append(Labels(float(atoms.get_potential_energy()), atoms.get_forces()))
         return found
 

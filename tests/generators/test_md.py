@@ -190,3 +190,47 @@ def test_the_structures_to_start_from_are_its_inputs(tmp_path):
     assert MdGenerator(starts=tmp_path / "starts.extxyz").inputs().ids == [COPPER.id]
     with pytest.raises(ConfigError, match="set its `starts` to a file"):
         MdGenerator().inputs()
+
+
+@pytest.mark.parametrize("n_starts", [1, 2, 3, 5])
+@pytest.mark.parametrize("temperatures", [(300.0, 600.0), (300.0, 600.0, 1000.0), (1.0, 2.0, 3.0, 4.0)])
+def test_every_start_meets_every_temperature(n_starts, temperatures):
+    starts = Dataset([COPPER.replace(positions=COPPER.positions + 0.1 * i) for i in range(n_starts)])
+    wanted = n_starts * len(temperatures)
+    generator = MdGenerator(n_trajectories=wanted, temperatures=temperatures)
+    pairs = {(one.start.id, one.temperature) for one in generator.trajectories(starts, seed=1)}
+    assert len(pairs) == wanted
+
+
+@pytest.fixture
+def copper_file(tmp_path):
+    write_structures(tmp_path / "copper.extxyz", Dataset([COPPER]))
+    return tmp_path / "copper.extxyz"
+
+
+def small(starts, **settings):
+    few = {"n_structures": 21, "n_trajectories": 4, "interval": 2, "equilibration": 4}
+    return MdGenerator(starts=starts, **{**few, **settings})
+
+
+def test_exactly_as_many_frames_as_wanted_from_a_crystal(copper_file):
+    found = small(copper_file).generate(EMT_COPPER, np.random.default_rng(1))
+    assert len(found) == len(set(found.ids)) == 21
+    assert set(found.tag_counts()) == {"md300", "md600", "md1000"}
+    for frame in found:
+        assert np.array_equal(frame.cell, COPPER.cell)  # constant volume
+        assert frame.is_periodic
+
+
+def test_frames_that_guards_cut_are_made_up_for(copper_file):
+    fragile = Langevin(guards=Langevin().guards.model_copy(update={"max_force": 1.7, "drop_frames": 0}))
+    generator = small(copper_file, n_structures=8, temperatures=(900.0,), interval=8, dynamics=fragile)
+    once = generator.run_group(generator.trajectories(Dataset([COPPER]), 1), EMT_COPPER)
+    assert any(found.event for found in once)
+    assert len(generator.generate(EMT_COPPER, np.random.default_rng(1))) == 8
+
+
+def test_trajectories_that_end_at_once_are_told(copper_file):
+    hopeless = Langevin(guards=Langevin().guards.model_copy(update={"min_distance": 1.2}))
+    with pytest.raises(InsufficientDataError, match="guards cut all trajectories"):
+        small(copper_file, dynamics=hopeless).generate(EMT_COPPER, np.random.default_rng(1))

@@ -1,5 +1,6 @@
 """Exploration by molecular dynamics: where the potential itself wants to go."""
 
+import logging
 import math
 from collections.abc import Sequence
 from typing import Annotated, Literal, Self
@@ -16,6 +17,9 @@ from pyacemaker.structures import Dataset
 
 __all__ = ["MdGenerator", "Trajectory", "TrajectoryPlan"]
 
+log = logging.getLogger(__name__)
+
+_ROUNDS = 4
 _SPARE = 1.25  # frames planned over frames wanted: some trajectories will be cut
 
 
@@ -62,7 +66,7 @@ class MdGenerator(Generator):
         plans = []
         for number in range(self.n_trajectories):
             turn, position = divmod(number, len(starts))
-            temperature = self.temperatures[(number + turn) % len(self.temperatures)]
+            temperature = self.temperatures[(position + turn) % len(self.temperatures)]
             plans.append(
                 TrajectoryPlan(
                     start=starts[int(order[position])],
@@ -88,11 +92,30 @@ class MdGenerator(Generator):
         return self.dynamics.run(plans, potential)
 
     def generate(self, teacher: Potential, rng: np.random.Generator) -> Dataset:
-        """The frames of all trajectories from the structures in `starts`, `n_structures` at most."""
-        plans = self.trajectories(self.inputs(), int(rng.integers(2**31)))
-        frames = [frame for found in self.run_group(plans, teacher) for frame in found.frames]
-        chosen = np.linspace(0, len(frames) - 1, min(self.n_structures, len(frames))).round().astype(np.int64)
-        return Dataset(frames)[chosen].unique()
+        """Exactly `n_structures` frames, evenly spaced over all trajectories from the structures in `starts`.
+
+        What guards cut is made up for by further trajectories, four times as many in all at most; fewer
+        frames come back, with a warning, where even those are cut, and `InsufficientDataError` where none is.
+        """
+        starts, frames = self.inputs(), Dataset()
+        for _ in range(_ROUNDS):
+            plans = self.trajectories(starts, int(rng.integers(2**31)))
+            for found in self.run_group(plans, teacher):
+                frames = frames + found.frames
+                if found.event:
+                    log.info("a trajectory ended after %d steps by %s", found.steps, found.event)
+            frames = frames.unique()
+            if len(frames) >= self.n_structures:
+                break
+        if not frames:
+            raise InsufficientDataError(
+                f"guards cut all trajectories from {self.starts} before their first frame: relax the "
+                "structures, lower `temperatures`, or relax `dynamics.guards`"
+            )
+        if len(frames) < self.n_structures:
+            log.warning("only %d of %d frames: guards cut the others", len(frames), self.n_structures)
+        wanted = min(self.n_structures, len(frames))
+        return frames[np.linspace(0, len(frames) - 1, wanted).round().astype(np.int64)]
 
     def rehearsed(self) -> Self:
         """The same with a third of the structures, a hundred at least unless fewer were wanted."""
