@@ -44,3 +44,8 @@ def die_first_time(path):
 
 def process_facts(_):
     return os.getpid(), os.environ["OMP_NUM_THREADS"]
+
+
+def node_facts(seconds):
+    time.sleep(seconds)
+    return dict(os.environ)

@@ -61,7 +61,7 @@ class Pool(Spec):
         if self.timeout_s > walltime - margin_s(walltime):
             raise ValueError(
                 f"a calculation of pools.{name}.timeout_s = {self.timeout_s:g} s does not fit into a job of "
-                f"slurm.walltime_minutes = {self.slurm.walltime_minutes}: raise the walltime, or lower timeout_s"
+                f"slurm.walltime_minutes = {self.slurm.walltime_minutes}: raise it, or lower timeout_s"
             )
 
     def time_limit_s(self) -> float | None:
