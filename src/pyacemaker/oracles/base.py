@@ -128,14 +128,14 @@ class Oracle(Spec, ABC):
         """`UnphysicalLabelError` when two atoms are closer than `limits.min_distance` allows."""
         if len(structure) < 2:
             return
-        from ase.neighborlist import neighbor_list
+        from pyacemaker.structures.neighbours import closest_contact
 
         radii = covalent_radii[structure.numbers] * self.limits.min_distance
-        first, second, distance = neighbor_list("ijd", structure.to_atoms(), list(radii))
-        if len(distance):
-            k = int(np.argmin(distance / (radii[first] + radii[second])))
+        ratio, i, j = closest_contact(radii, structure.positions, structure.cell, structure.pbc)
+        if ratio < 1.0:
+            distance = ratio * (radii[i] + radii[j])
             raise UnphysicalLabelError(
-                f"structure {structure.id}: atoms {first[k]} and {second[k]} are {distance[k]:.3f} Å apart, "
+                f"structure {structure.id}: atoms {i} and {j} are {distance:.3f} Å apart, "
                 f"below limits.min_distance = {self.limits.min_distance} of the sum of their covalent radii"
             )
 

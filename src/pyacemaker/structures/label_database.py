@@ -11,6 +11,8 @@ from typing import Any
 from pyacemaker.errors import DataError
 from pyacemaker.structures.label_record import OK, LabelRecord
 
+Call = tuple[str, str, str, str]
+"""A calculation in the ledger: its key, when it started, its outcome, and the line."""
 VERSION = 1
 PATIENCE_S = 60.0
 """Seconds to wait for another process that writes to the same file."""
@@ -70,10 +72,16 @@ class LabelDatabase:
             found = query.fetchone()
         return None if found is None else _checked(*found)
 
-    def put(self, records: Iterable[LabelRecord]) -> None:
-        """Store `records` in one transaction; on return they survive a crash."""
-        rows = [_row(record) for record in records]
+    def put(self, records: Iterable[LabelRecord], calls: Iterable[Call] = ()) -> None:
+        """Store `records` and enter `calls` in one transaction; on return they survive a crash.
+
+        A call is a key, a time, an outcome and a line of the ledger; those that are known stay as they are.
+        """
+        rows, entries = [_row(record) for record in records], list(calls)
+        if not rows and not entries:
+            return
         with self._transaction() as connection:
+            connection.executemany("INSERT OR IGNORE INTO calls VALUES (?, ?, ?, ?)", entries)
             # an undamaged final record stays; what may be tried again gives way
             connection.executemany(
                 "INSERT INTO labels VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET "
@@ -110,11 +118,6 @@ class LabelDatabase:
         )
         with self._explained():
             return [key for (key,) in self._connection.execute(sql, {"ok": OK, "method": method})]
-
-    def add_calls(self, calls: Iterable[tuple[str, str, str, str]]) -> None:
-        """Enter calculations, each a key, a time, an outcome and a line of the ledger; known ones stay."""
-        with self._transaction() as connection:
-            connection.executemany("INSERT OR IGNORE INTO calls VALUES (?, ?, ?, ?)", calls)
 
     def calls(self) -> list[str]:
         """The lines of the ledger, in the order in which they were entered."""

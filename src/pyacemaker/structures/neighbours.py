@@ -53,6 +53,29 @@ def neighbour_list(
     Raises `DataError` where two atoms coincide, where a periodic direction has no cell vector, or where a
     coordinate is not finite.
     """
+    edges = _edges(positions, cell, pbc, cutoff, memory or EdgeMemory())
+    _refuse_coincidence(edges)
+    return edges
+
+
+def closest_contact(
+    radii: NDArray[np.float64], positions: ArrayLike, cell: ArrayLike, pbc: ArrayLike
+) -> tuple[float, int, int]:
+    """The pair that is closest in terms of its radii: distance / (r_i + r_j), and the two atoms.
+
+    radii: (n,), Å. Looked for among the pairs nearer than twice the largest radius, periodic images included;
+    (∞, 0, 0) where there is none. Coinciding atoms give 0. Raises `DataError` as `neighbour_list` does else.
+    """
+    reach = 2.0 * float(np.max(radii, initial=0.0))
+    edges = None if reach == 0.0 else _edges(positions, cell, pbc, reach, EdgeMemory())
+    if edges is None or not len(edges):
+        return np.inf, 0, 0
+    ratio = edges.distances / (radii[edges.i] + radii[edges.j])
+    closest = int(np.argmin(ratio))
+    return float(ratio[closest]), int(edges.i[closest]), int(edges.j[closest])
+
+
+def _edges(positions: ArrayLike, cell: ArrayLike, pbc: ArrayLike, cutoff: float, memory: EdgeMemory) -> Edges:
     points = np.ascontiguousarray(positions, dtype=float).reshape(-1, 3)
     periodic = np.empty(3, dtype=bool)
     periodic[:] = pbc
@@ -61,9 +84,7 @@ def neighbour_list(
         raise DataError("positions or cell hold NaN or infinite numbers; expected finite coordinates in Å")
     if len(points) < (1 if periodic.any() else 2):
         return Edges(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, 3)), np.zeros(0))
-    edges = _search(points, box, periodic, float(cutoff), memory or EdgeMemory())
-    _refuse_coincidence(edges)
-    return edges
+    return _search(points, box, periodic, float(cutoff), memory)
 
 
 def _search(

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pyacemaker.errors import DataError
-from pyacemaker.structures.label_database import DamagedDatabaseError, LabelDatabase
+from pyacemaker.structures.label_database import Call, DamagedDatabaseError, LabelDatabase
 from pyacemaker.structures.label_record import OK, LabelRecord
 from pyacemaker.structures.ledger import Ledger, LedgerRow, LedgerTotals
 from pyacemaker.structures.result_files import ResultFiles
@@ -54,7 +54,7 @@ class LabelStore:
         self._shared: LabelDatabase | None = None
         self._is_open = False
         self._pending: dict[str, LabelRecord] = {}
-        self._pending_calls: list[tuple[str, str, str, str]] = []
+        self._pending_calls: list[Call] = []
         self._flushed = 0.0
         self._unpacked: set[str] = set()
 
@@ -120,7 +120,7 @@ class LabelStore:
         self._pending_calls.append((key, started, outcome, row))
         self._flush_when_due()
 
-    def add_calls(self, calls: Iterable[tuple[str, str, str, str]]) -> None:
+    def add_calls(self, calls: Iterable[Call]) -> None:
         """Keep rows of the ledger: key, time, outcome and the line itself."""
         for call in calls:
             self.add_call(*call)
@@ -138,8 +138,7 @@ class LabelStore:
             return
         if self._pending or self._pending_calls:
             records = list(self._pending.values())
-            database.put(records)
-            database.add_calls(self._pending_calls)
+            database.put(records, self._pending_calls)
             if self._shared is not None:
                 self._shared.put(r for r in records if r.is_final and not r.reused)
             self._pending, self._pending_calls = {}, []
