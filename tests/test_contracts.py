@@ -1,4 +1,4 @@
-"""Every oracle and every selector keeps its contract."""
+"""Every oracle, every selector and every generator keeps its contract."""
 
 from pathlib import Path
 
@@ -6,6 +6,17 @@ import numpy as np
 import pytest
 from ase.build import bulk, molecule
 
+from pyacemaker.generators import (
+    AlloyGenerator,
+    CrystalGenerator,
+    DimerGenerator,
+    DirectGenerator,
+    MdGenerator,
+    MeltGenerator,
+    MoleculeGenerator,
+    ReactionGenerator,
+)
+from pyacemaker.generators.periodic import ThermalMotion
 from pyacemaker.oracles import (
     EmtOracle,
     LennardJonesOracle,
@@ -14,9 +25,11 @@ from pyacemaker.oracles import (
     PyscfOracle,
     TbliteOracle,
 )
+from pyacemaker.potentials.mace import MacePotential
 from pyacemaker.selection import DirectSelector, FarthestPointSelector, MaxvolSelector, RandomSelector
 from pyacemaker.structures import AtomStructure
-from pyacemaker.testing import OracleContract, SelectorContract
+from pyacemaker.structures.formats import write_structures
+from pyacemaker.testing import GeneratorContract, OracleContract, SelectorContract
 
 FOUNDATION = Path(__file__).parent / "data" / "sn2_foundation.model"
 
@@ -169,3 +182,110 @@ class TestRandom(SelectorContract):
     @pytest.fixture
     def selector(self):
         return RandomSelector()
+
+
+DATA = Path(__file__).parent / "data"
+EXAMPLE = Path(__file__).parents[1] / "examples" / "sn2"
+BRIEF = ThermalMotion(n_frames=2, interval=2, temperatures=(1.0,))
+
+
+@pytest.fixture(scope="module")
+def teacher_of_metals():
+    return MacePotential(DATA / "cual_foundation.model")
+
+
+@pytest.fixture(scope="module")
+def teacher_of_molecules():
+    return MacePotential(DATA / "sn2_foundation.model")
+
+
+def small_melt():
+    return MeltGenerator(
+        formula="CuAl", n_atoms=8, n_packings=2, densities=(1.0,), motion=BRIEF, quench_steps=2
+    )
+
+
+class TestCrystal(GeneratorContract):
+    @pytest.fixture
+    def teacher(self, teacher_of_metals):
+        return teacher_of_metals
+
+    @pytest.fixture
+    def generator(self):
+        return CrystalGenerator(
+            formula="Al",
+            a=4.05,
+            competing=(),
+            max_atoms=8,
+            max_defect_atoms=8,
+            n_strains=4,
+            n_rattles=2,
+            relaxation_steps=2,
+            motion=BRIEF,
+        )
+
+
+class TestAlloy(TestCrystal):
+    @pytest.fixture
+    def generator(self):
+        return AlloyGenerator(
+            elements=("Al", "Cu"), max_atoms=8, n_compositions=3, n_ordered=1, n_motion=1, motion=BRIEF
+        )
+
+
+class TestMelt(TestCrystal):
+    @pytest.fixture
+    def generator(self):
+        return small_melt()
+
+
+class TestMd(TestCrystal):
+    @pytest.fixture
+    def generator(self, tmp_path):
+        path = tmp_path / "starts.extxyz"
+        write_structures(path, [AtomStructure.from_atoms(bulk("Cu", cubic=True))])
+        return MdGenerator(starts=path, n_structures=6, n_trajectories=2, interval=2, equilibration=4)
+
+
+class TestDimers(TestCrystal):
+    closest = 0.2
+
+    @pytest.fixture
+    def generator(self):
+        return DimerGenerator(elements=("Al", "Cu"))
+
+
+class TestDirectOfAMelt(TestCrystal):
+    closest = 0.2
+
+    @pytest.fixture
+    def generator(self):
+        return DirectGenerator(generators=(small_melt(),), n=12)
+
+
+class TestMolecule(GeneratorContract):
+    @pytest.fixture
+    def teacher(self, teacher_of_molecules):
+        return teacher_of_molecules
+
+    @pytest.fixture
+    def generator(self):
+        return MoleculeGenerator(
+            molecule="CH3Cl", md_frames=0, n_thermal=3, n_rattles=2, stretch_points=3, n_orientations=1
+        )
+
+
+class TestReaction(TestMolecule):
+    @pytest.fixture
+    def generator(self):
+        return ReactionGenerator(
+            reactant=EXAMPLE / "reactant.xyz",
+            product=EXAMPLE / "product.xyz",
+            n_path=5,
+            neb_steps=0,
+            n_path_rattles=4,
+            grid_points=3,
+            n_rattles=2,
+            n_orientations=1,
+            md_frames=0,
+        )

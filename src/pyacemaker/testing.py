@@ -1,4 +1,4 @@
-"""Contracts that every oracle and selector keeps; plug-ins test themselves with them (needs pytest).
+"""Contracts that every oracle, selector and generator keeps; plug-ins test themselves (needs pytest).
 
 Subclass a contract in a test file and give it its fixtures; pytest runs the rest::
 
@@ -18,8 +18,11 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from pyacemaker.errors import InsufficientDataError, UnphysicalLabelError
+from pyacemaker.generators.base import Generator
 from pyacemaker.oracles.base import LabelLimits, Oracle
+from pyacemaker.potentials.base import Potential
 from pyacemaker.selection.base import Selector
+from pyacemaker.selection.filters import closest_fraction
 from pyacemaker.structures import AtomStructure, FloatArray, Labels
 
 
@@ -190,6 +193,47 @@ class SelectorContract:
         """`InsufficientDataError` says how many there are."""
         with pytest.raises(InsufficientDataError, match="10"):
             selector.select(_clusters(10), 11, np.random.default_rng(1))
+
+
+class GeneratorContract:
+    """What every generator promises.
+
+    Fixtures: `generator`, with settings that make it quick; `teacher`, a potential that covers its elements.
+    Attribute: `closest`, the smallest distance of two atoms that it makes, as a fraction of the sum of their
+    covalent radii.
+    """
+
+    closest = 0.55
+
+    def test_same_random_numbers_same_structures(self, generator: Generator, teacher: Potential) -> None:
+        """The random generator is the only source of chance: the same structures in the same order."""
+        first = generator.generate(teacher, np.random.default_rng(3))
+        second = generator.generate(teacher, np.random.default_rng(3))
+        assert first.ids == second.ids
+        assert [s.tag for s in first] == [s.tag for s in second]
+
+    def test_structures_are_candidates(self, generator: Generator, teacher: Potential) -> None:
+        """Unlabelled, each once and with a tag, finite, no two atoms on top of each other.
+
+        Where the settings name inputs: of their elements, and nothing else.
+        """
+        found = generator.generate(teacher, np.random.default_rng(3))
+        assert len(found) > 0
+        assert len(set(found.ids)) == len(found)
+        assert generator.inputs().elements in ((), found.elements)
+        for structure in found:
+            assert structure.labels is None
+            assert structure.tag not in ("", "untagged")
+            assert np.isfinite(structure.positions).all()
+            assert np.isfinite(structure.cell).all()
+            assert closest_fraction(structure) >= self.closest
+
+    def test_travels_to_a_worker(self, generator: Generator) -> None:
+        """Pickling and a round trip through its settings keep the generator and its fingerprint."""
+        copy = pickle.loads(pickle.dumps(generator))
+        again = type(generator).model_validate(generator.model_dump())
+        assert copy == generator == again
+        assert copy.fingerprint() == generator.fingerprint() == again.fingerprint()
 
 
 def _direction(structure: AtomStructure, seed: int) -> FloatArray:
