@@ -3,6 +3,7 @@
 import importlib
 import inspect
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from importlib.metadata import packages_distributions, version
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -43,10 +44,8 @@ class AnyCalculatorOracle(CalculatorOracle):
 
     def version(self) -> str:
         """The class, ASE's version, and that of the package which the class comes from."""
-        package = self._load().__module__.partition(".")[0]
-        names = packages_distributions().get(package, [])
-        own = "" if not names or package == "ase" else f", {names[0]} {version(names[0])}"
-        return f"{self.calculator} (ase {ase_version}{own})"
+        package = _package(self._load().__module__.partition(".")[0])
+        return f"{self.calculator} (ase {ase_version}{package})"
 
     def refused_in_retry(self, retry: Parameters) -> set[str]:
         """What `minimiser` does not name."""
@@ -100,6 +99,13 @@ class AnyCalculatorOracle(CalculatorOracle):
                 f"dft.calculator {self.calculator!r} cannot be called: name a calculator's class"
             )
         return found  # type: ignore[no-any-return]
+
+
+@lru_cache(maxsize=32)
+def _package(module: str) -> str:
+    """`, name version` of the installed package that a module belongs to; empty where there is none."""
+    names = packages_distributions().get(module, [])
+    return f", {names[0]} {version(names[0])}" if names and module != "ase" else ""
 
 
 def load_object(name: str) -> Any:

@@ -319,7 +319,7 @@ def last_words(*files: Path) -> str:
             lines = [line.strip() for line in path.read_text(errors="replace").splitlines()]
             told = [line for line in lines if re.search(r"[A-Za-z]", line)]
             if told:
-                return one_line(" | ".join(told[-6:]))
+                return " | ".join(told[-6:])[-300:]
     return "it wrote nothing"
 
 

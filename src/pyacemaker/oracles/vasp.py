@@ -163,7 +163,12 @@ class VaspOracle(CalculatorOracle):
             code = int(ended.group(1))
             if code == 127:
                 return EngineMissingError("the shell does not find the program of dft.command: correct it")
-            return crash("VASP", code, output)
+            complaints = job.directory / "vasp.err"
+            complaints.write_text(str(error).partition("stderr")[2])
+            if self.custodian and "custodian gave up" in last_words(output):
+                return ConvergenceError("custodian found no setting with which VASP converges")
+            files = (output, complaints) if self.custodian else (complaints, output)
+            return crash("VASP", code, *files)
         try:
             check_finished(job.directory)
         except OracleError as unfinished:
