@@ -237,13 +237,17 @@ def fill(directory, pool, first):
         store.flush()
 
 
+def put_all(store, keys):
+    for key in keys:
+        store.put(record(key))
+
+
 def with_small_packs(directory, keys):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(store_module, "PACK", 16)
         patch.setattr(store_module, "BATCH", 4)
         store = LabelStore(directory)
-        for key in keys:
-            store.put(record(key))
+        put_all(store, keys)
         store.flush()
 
 
@@ -424,3 +428,55 @@ class TestLedger:
         Ledger(tmp_path / "ledger.csv", LabelStore(tmp_path))
         (tmp_path / "ledger.csv").unlink()
         assert Ledger(tmp_path / "ledger.csv", LabelStore(tmp_path)).rows == [row()]
+
+
+class TestKills:
+    """Whatever is cut short, nothing that was written is lost."""
+
+    @pytest.mark.parametrize("moment", ["before the pack", "before the files go", "halfway"])
+    def test_packing_can_be_cut_short(self, tmp_path, monkeypatch, moment):
+        keys = [f"{k:064x}" for k in range(20)]
+        monkeypatch.setattr(store_module, "PACK", 16)
+        monkeypatch.setattr(store_module, "BATCH", 4)
+        left = {"before the pack": 0, "before the files go": 1, "halfway": 8}[moment]
+        unlink = Path.unlink
+
+        def dying(path, missing_ok=False):
+            nonlocal left
+            if path.suffix == ".json" and not path.name.startswith("."):
+                left -= 1
+                if left < 0:
+                    raise KeyboardInterrupt
+            unlink(path, missing_ok=missing_ok)
+
+        if moment == "before the pack":
+            monkeypatch.setattr(ResultFiles, "pack", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        else:
+            monkeypatch.setattr(Path, "unlink", dying)
+        store = LabelStore(tmp_path)
+        with pytest.raises(KeyboardInterrupt):
+            put_all(store, keys)
+        written = [
+            key for key in keys if store.path(key).is_file() or LabelStore(tmp_path).get(key) is not None
+        ]
+        monkeypatch.undo()
+        assert len(written) >= 16
+        again = LabelStore(tmp_path)
+        assert all(again.get(key) == record(key) for key in written)
+        (tmp_path / "labels.sqlite").unlink()
+        assert all(LabelStore(tmp_path).get(key) == record(key) for key in written)
+
+    def test_a_transaction_can_be_cut_short(self, tmp_path):
+        LabelStore(tmp_path).put(record())
+        code = (
+            "import os, sqlite3, sys; c = sqlite3.connect(sys.argv[1], isolation_level=None); "
+            "c.execute('PRAGMA cache_size = 1'); c.execute('BEGIN IMMEDIATE'); "
+            "rows = [(str(k), '', '', 'x' * 500) for k in range(99)]; "
+            "c.executemany('INSERT INTO calls VALUES (?, ?, ?, ?)', rows); os._exit(1)"
+        )
+        subprocess.run([sys.executable, "-c", code, tmp_path / "labels.sqlite"], check=False)
+        assert (tmp_path / "labels.sqlite-journal").is_file()
+        looked = LabelStore(tmp_path, look_only=True)
+        assert [found.key for found in looked.records()] == [KEY]
+        assert LabelStore(tmp_path).get(KEY) == record()
+        assert LabelStore(tmp_path).calls() == []

@@ -1,6 +1,7 @@
 """The labels in one SQLite file, each under its content hash, and the account of the calculations."""
 
 import hashlib
+import os
 import sqlite3
 import weakref
 from collections.abc import Iterable, Iterator, Mapping
@@ -52,7 +53,7 @@ class LabelDatabase:
             self._connection = sqlite3.connect(
                 address, uri=True, timeout=PATIENCE_S, isolation_level=None, check_same_thread=False
             )
-            self.close = weakref.finalize(self, self._connection.close)
+            self.close = weakref.finalize(self, _close, self._connection, os.getpid())
             self._prepare(look_only)
 
     def __len__(self) -> int:
@@ -167,6 +168,12 @@ class LabelDatabase:
                 "done, or use another store"
             )
         return f"{self.path} cannot be used ({error}): check its path, permissions and the space on its disk"
+
+
+def _close(connection: sqlite3.Connection, owner: int) -> None:
+    """Close the connection, unless this is a copy of the process that opened it."""
+    if os.getpid() == owner:
+        connection.close()
 
 
 def _row(record: LabelRecord) -> tuple[Any, ...]:
