@@ -15,15 +15,18 @@ from pyacemaker.generators.md import MdGenerator
 from pyacemaker.located_yaml import load_settings
 from pyacemaker.oracles import AnyOracle, TbliteOracle
 from pyacemaker.potentials.foundation import FoundationSettings
-from pyacemaker.selection import AnySelector, DirectSelector
+from pyacemaker.selection import AnySelector, AnyUncertainty, DirectSelector, MahalanobisUncertainty
 from pyacemaker.selection.active_set import ActiveSetSelector
 from pyacemaker.selection.filters import HardFilters
-from pyacemaker.selection.uncertainty import MahalanobisUncertainty
 from pyacemaker.trainers.ace import AceTrainer
 from pyacemaker.trainers.mace import MaceTrainer
 
 REHEARSAL_EPOCHS = 60
 """A rehearsal fine-tunes for at most so many epochs."""
+
+
+LEAST_BATCH = 4
+"""Labels of a round, the least that a fine-tuning works with."""
 
 
 PositiveCount = Annotated[int, Field(ge=1)]
@@ -51,6 +54,19 @@ class SampleSettings(Spec):
     """Structures in the pool; fewer candidates than this are all kept."""
 
 
+class StopTargets(Spec):
+    """Errors that are good enough; a target that is not given is not asked for.
+
+    Rounds end early when the last two batches met the targets before training and improved by less than 10 %
+    each, or when the conformal bounds meet them for 95 % of the unlabelled pool.
+    """
+
+    energy_mev_per_atom: Annotated[float, Field(gt=0)] | None = None
+    """RMSE of the energies of a batch, and the bound on each structure's."""
+    forces_mev_per_angstrom: Annotated[float, Field(gt=0)] | None = None
+    """RMSE of the force components of a batch, and the bound on each structure's."""
+
+
 class LabelSettings(Spec):
     """Step 2: which structures get a DFT label."""
 
@@ -62,10 +78,24 @@ class LabelSettings(Spec):
     """Fewer labels than this, planned or left after failures, end the run before any training."""
     filters: HardFilters = HardFilters()
     """What no candidate may violate."""
-    uncertainty: MahalanobisUncertainty = MahalanobisUncertainty()
-    """How far a structure is from what the foundation model is at home with."""
+    uncertainty: AnyUncertainty = MahalanobisUncertainty()
+    """How unsure the teacher is of a structure: `mahalanobis` ranks, `llpr` has standard deviations."""
     active_set: ActiveSetSelector = ActiveSetSelector()
     """How the training structures are picked."""
+    rounds: PositiveCount = 1
+    """Batches in which the n_train labels are bought; between them the teacher is fine-tuned on those so far,
+    and each batch is scored before anything is trained on it."""
+    round_epochs: PositiveCount = 30
+    """Epochs of the fine-tuning between rounds, otherwise as `finetune` says."""
+    stop: StopTargets = StopTargets()
+    """When to stop before the labels are spent."""
+    max_reference_residual_mev_per_atom: Annotated[float, Field(gt=0)] | None = 500.0
+    """meV/atom that may remain between teacher and DFT after their energy references are aligned, element by
+    element; more is refused: wrong units, charge or functional. None = no limit."""
+
+    def batch_sizes(self) -> list[int]:
+        """How many structures each round labels: as even as possible, the larger ones first."""
+        return [self.n_train // self.rounds + (k < self.n_train % self.rounds) for k in range(self.rounds)]
 
 
 class PseudoLabelSettings(Spec):
@@ -148,6 +178,11 @@ class PyAceConfig(Spec):
             raise InsufficientDataError(
                 f"label.n_train = {self.label.n_train} is fewer than min_train = {self.label.min_train} "
                 "structures, the least that fine-tuning and delta learning can work with: raise n_train"
+            )
+        if min(self.label.batch_sizes()) < LEAST_BATCH:
+            raise InsufficientDataError(
+                f"label.rounds = {self.label.rounds} leaves fewer than {LEAST_BATCH} of the n_train = "
+                f"{self.label.n_train} labels for a round: ask for fewer rounds, or raise n_train"
             )
 
     def rehearsed(self) -> "PyAceConfig":

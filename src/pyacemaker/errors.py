@@ -10,6 +10,7 @@
     │   ├── FoundationModelError       the foundation model: offline, no such name, no such file, not MACE
     │   ├── UnsupportedElementError    an element that the model, oracle or basis does not cover
     │   ├── EngineMissingError         a program or package that the settings name is not installed
+    │   ├── LevelOfTheoryError         teacher and labels disagree beyond energy references
     │   └── InsufficientDataError      fewer structures than the step can work with
     ├── OracleError                    one structure could not be labelled (filed, never fatal by itself)
     │   ├── ConvergenceError           the electronic structure did not converge
@@ -60,6 +61,10 @@ class UnsupportedElementError(UserError):
 
 class EngineMissingError(UserError):
     """A program or package that the settings name is not installed."""
+
+
+class LevelOfTheoryError(UserError):
+    """The teacher and the labels disagree by more than energy references explain: units, charge."""
 
 
 class InsufficientDataError(UserError):

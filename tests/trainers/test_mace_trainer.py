@@ -97,7 +97,7 @@ def test_the_saved_reference_energies_are_those_asked_for(trained, energies) -> 
     assert set(tuned.elements) == {"C", "H", "F", "Cl"}  # MACE keeps the elements it saw
     for symbol, energy in tuned.reference_energies.items():
         assert energy == pytest.approx(energies[symbol], abs=1e-9)
-    assert next(tuned._model.parameters()).dtype == torch.float64
+    assert next(tuned.model.parameters()).dtype == torch.float64
 
 
 def test_the_reported_errors_are_those_of_the_saved_model(trained, molecules) -> None:
@@ -143,7 +143,7 @@ def test_the_same_seed_gives_the_same_bits(trained, molecules, energies, tmp_pat
         seed=3,
         workdir=tmp_path / "other",
     )
-    ours, theirs = (MacePotential(result.path)._model.state_dict() for result in (first, again))
+    ours, theirs = (MacePotential(result.path).model.state_dict() for result in (first, again))
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
     assert MacePotential(first.path).sha256 == MacePotential(again.path).sha256
 

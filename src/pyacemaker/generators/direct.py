@@ -99,7 +99,7 @@ class DirectGenerator(Generator):
             return candidates
         if places < 1:
             return candidates[is_anchor]
-        features = structure_features(candidates, teacher)[others]
+        features = self.selector.features_of(candidates, structure_features(candidates, teacher))[others]
         chosen = others[_choose(self.selector, features, places, rng)]
         return candidates[np.sort(np.concatenate([np.flatnonzero(is_anchor), chosen]))]
 

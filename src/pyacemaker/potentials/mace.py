@@ -59,12 +59,12 @@ class MacePotential(Potential):
         self.dtype = dtype
         self.device = device
         self.max_atoms_per_batch = max_atoms_per_batch
-        self._model = load_model(self.path, device, dtype)
-        self._head = head_index(self._model, head)
-        self.head = model_heads(self._model)[self._head]
-        self._numbers = np.array([int(number) for number in self._model.atomic_numbers])
-        self.elements = tuple(sorted(element_symbols(self._model)))
-        self.cutoff = float(self._model.r_max)
+        self.model = load_model(self.path, device, dtype)
+        self.head_number = head_index(self.model, head)
+        self.head = model_heads(self.model)[self.head_number]
+        self._numbers = np.array([int(number) for number in self.model.atomic_numbers])
+        self.elements = tuple(sorted(element_symbols(self.model)))
+        self.cutoff = float(self.model.r_max)
 
     @cached_property
     def sha256(self) -> str:
@@ -74,7 +74,7 @@ class MacePotential(Potential):
     @property
     def reference_energies(self) -> dict[str, float]:
         """E0 in eV of each element that the model covers."""
-        return read_reference_energies(self._model, self._head)
+        return read_reference_energies(self.model, self.head_number)
 
     def with_reference_energies(self, path: Path, energies: Mapping[str, float]) -> "MacePotential":
         """A copy of the model, written atomically to `path`, with other E0s (eV) for the elements given.
@@ -95,7 +95,7 @@ class MacePotential(Potential):
 
     def evaluate(self, structures: Sequence[AtomStructure]) -> list[Labels]:
         """Energy (eV), forces (eV/Å), per-atom energies (eV) and, where periodic in 3-D, stress (eV/Å³)."""
-        return [labels for part in self._batches(structures) for labels in self._evaluate_batch(part)]
+        return [labels for part in self.batches(structures) for labels in self._evaluate_batch(part)]
 
     def calculator(self) -> "Calculator":
         """An ASE calculator with the numbers of `evaluate`."""
@@ -107,15 +107,34 @@ class MacePotential(Potential):
         Invariant under rotation, reflection, translation and (up to order) permutation. No forces are
         computed, which makes this several times cheaper than `evaluate`.
         """
-        return [array for part in self._batches(structures) for array in self._descriptors_batch(part)]
+        return [array for _, arrays in self.descriptor_batches(structures) for array in arrays]
+
+    def descriptor_batches(
+        self, structures: Sequence[AtomStructure]
+    ) -> Iterator[tuple[list[AtomStructure], list[FloatArray]]]:
+        """The structures batch by batch with their `descriptors`, of which no more than one batch is held."""
+        for part in self.batches(structures):
+            yield part, self._descriptors_batch(part)
 
     def structure_features(
         self, structures: Sequence[AtomStructure], elements: Sequence[str] | None = None
     ) -> FloatArray:
-        """(n, d · (1 + number of elements)): see `mean_descriptors`."""
-        return mean_descriptors(structures, self.descriptors(structures), elements)
+        """(n, d · (1 + number of elements)): see `mean_descriptors`.
 
-    def _batches(self, structures: Sequence[AtomStructure]) -> Iterator[list[AtomStructure]]:
+        The descriptors of no more than one batch are held at a time.
+        """
+        present = sorted({symbol for structure in structures for symbol in structure.symbols})
+        symbols = present if elements is None else elements
+        parts = [
+            mean_descriptors(part, found, symbols) for part, found in self.descriptor_batches(structures)
+        ]
+        return np.concatenate(parts) if parts else np.zeros((0, 0))
+
+    def batches(self, structures: Sequence[AtomStructure]) -> Iterator[list[AtomStructure]]:
+        """Consecutive structures of at most `max_atoms_per_batch` atoms; a larger one stands alone.
+
+        Raises `UnsupportedElementError` before the first.
+        """
         self._check_elements(structures)
         for part in batches_by_atoms(structures, self.max_atoms_per_batch):
             yield [structures[index] for index in part]
@@ -132,25 +151,32 @@ class MacePotential(Potential):
                 )
 
     def _graph(self, structures: Sequence[AtomStructure]) -> dict[str, Any]:
-        like = next(self._model.parameters())
-        return graph_batch(structures, self.cutoff, self._numbers, self._head, like)
+        like = next(self.model.parameters())
+        return graph_batch(structures, self.cutoff, self._numbers, self.head_number, like)
 
-    def _call_model(self, structures: Sequence[AtomStructure], **wanted: bool) -> dict[str, Any]:
+    def forward(
+        self, structures: Sequence[AtomStructure], **wanted: bool
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The graph of one batch of structures and what the model makes of it, as tensors.
+
+        wanted: the switches of the model's `forward`, such as compute_force.
+        """
         import torch
 
+        graph = self._graph(structures)
         # optimised TorchScript rounds differently from the second call on: a resumed run would differ
         with torch.jit.optimized_execution(False):
-            out: dict[str, Any] = self._model(self._graph(structures), **wanted)
-        return out
+            out: dict[str, Any] = self.model(graph, **wanted)
+        return graph, out
 
     def _evaluate_batch(self, structures: Sequence[AtomStructure]) -> list[Labels]:
         solid = [bool(structure.pbc.all()) for structure in structures]
-        out = self._call_model(structures, compute_force=True, compute_stress=any(solid))
-        energy = _array(out["energy"])
+        _, out = self.forward(structures, compute_force=True, compute_stress=any(solid))
+        energy = as_array(out["energy"])
         ends = np.cumsum([len(structure) for structure in structures])[:-1]
-        forces = np.split(_array(out["forces"]), ends)
-        energies = np.split(_array(out["node_energy"]), ends)
-        stress = [_voigt(tensor) for tensor in _array(out["stress"])] if any(solid) else [None] * len(solid)
+        forces = np.split(as_array(out["forces"]), ends)
+        energies = np.split(as_array(out["node_energy"]), ends)
+        stress = [voigt(tensor) for tensor in as_array(out["stress"])] if any(solid) else [None] * len(solid)
         return [
             Labels(float(energy[k]), forces[k], stress[k] if solid[k] else None, energies[k])
             for k in range(len(structures))
@@ -160,15 +186,15 @@ class MacePotential(Potential):
         import torch
 
         with torch.no_grad():
-            out = self._call_model(structures, compute_force=False)
-        scalars = _array(out["node_feats"])[:, self._scalar_columns]
+            _, out = self.forward(structures, compute_force=False)
+        scalars = as_array(out["node_feats"])[:, self._scalar_columns]
         return np.split(scalars, np.cumsum([len(structure) for structure in structures])[:-1])
 
     @cached_property
     def _scalar_columns(self) -> FloatArray:
         columns: list[int] = []
         start = 0
-        for product in self._model.products:
+        for product in self.model.products:
             irreps = product.linear.irreps_out
             for (_, irrep), part in zip(irreps, irreps.slices(), strict=True):
                 if irrep.l == 0 and irrep.p == 1:
@@ -197,11 +223,12 @@ def mean_descriptors(
     return np.array(rows)
 
 
-def _array(tensor: Any) -> FloatArray:
+def as_array(tensor: Any) -> FloatArray:
+    """A tensor, wherever it lives, as an array of double precision."""
     return cast(FloatArray, tensor.detach().cpu().numpy().astype(np.float64))
 
 
-def _voigt(tensor: FloatArray) -> FloatArray:
+def voigt(tensor: FloatArray) -> FloatArray:
     """(6,) xx yy zz yz xz xy of a symmetric (3, 3) tensor."""
     symmetric = 0.5 * (tensor + tensor.T)
     return symmetric[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]

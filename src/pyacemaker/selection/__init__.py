@@ -10,8 +10,11 @@ from pyacemaker.selection.base import Selector
 from pyacemaker.selection.direct import DirectSelector
 from pyacemaker.selection.farthest_point import FarthestPointSelector
 from pyacemaker.selection.filters import Filtered, HardFilters, closest_fraction
+from pyacemaker.selection.llpr import LlprUncertainty
 from pyacemaker.selection.maxvol import MaxvolSelector
 from pyacemaker.selection.random import RandomSelector
+from pyacemaker.selection.uncertainty import MahalanobisUncertainty
+from pyacemaker.selection.uncertainty_base import Uncertainties, Uncertainty
 
 BuiltinSelector = Annotated[
     DirectSelector | FarthestPointSelector | RandomSelector | MaxvolSelector, Field(discriminator="kind")
@@ -19,17 +22,26 @@ BuiltinSelector = Annotated[
 AnySelector = Annotated[BuiltinSelector, plugin(Selector)]
 """Any selector a config can name: `direct`, `farthest-point`, `random`, `maxvol`, `module:Class`."""
 
+BuiltinUncertainty = Annotated[MahalanobisUncertainty | LlprUncertainty, Field(discriminator="kind")]
+AnyUncertainty = Annotated[BuiltinUncertainty, plugin(Uncertainty)]
+"""Any uncertainty a config can name: `mahalanobis`, `llpr`, `module:Class`."""
+
 __all__ = [
     "ActiveSet",
     "ActiveSetSelector",
     "AnySelector",
+    "AnyUncertainty",
     "DirectSelector",
     "FarthestPointSelector",
     "Filtered",
     "HardFilters",
+    "LlprUncertainty",
+    "MahalanobisUncertainty",
     "MaxvolSelector",
     "RandomSelector",
     "Selector",
+    "Uncertainties",
+    "Uncertainty",
     "closest_fraction",
     "spread_over_tags",
 ]

@@ -64,8 +64,12 @@ class ActiveSetSelector(Spec):
         n: int,
         rng: np.random.Generator,
         exclude: Sequence[int] | IntArray = (),
+        labelled: Sequence[int] | IntArray = (),
     ) -> ActiveSet:
-        """`n` structures of `pool`, the `anchors` (indices) among them, none of `exclude`.
+        """`n` structures of `pool`, the `anchors` (indices) among them, none of `exclude` and `labelled`.
+
+        labelled: what earlier rounds have chosen. As many more are picked as these are, and each of them
+        takes away the pick most like it, so that the rounds together cover the pool.
 
         features: (pool, d); uncertainty: (pool,), larger = less certain, any unit. Raises `ConfigError` when
         `n` has no room for the anchors, `InsufficientDataError` when the pool has too few candidates.
@@ -73,10 +77,15 @@ class ActiveSetSelector(Spec):
         fixed = list(dict.fromkeys(int(index) for index in anchors))
         if n < len(fixed):
             raise ConfigError(f"the active set has {n} places but {len(fixed)} anchors: raise its size")
-        groups = _candidates(pool, {*fixed, *(int(index) for index in exclude)})
-        _require(n - len(fixed), sum(len(members) for members in groups.values()))
+        features = self.selector.features_of(pool, features)
+        earlier = np.array(sorted({int(index) for index in labelled}), dtype=np.int64)
+        groups = _candidates(pool, {*fixed, *(int(index) for index in exclude), *earlier.tolist()})
+        available, wanted = sum(len(members) for members in groups.values()), n - len(fixed)
+        _require(wanted, available)
+        more = 0 if isinstance(self.selector, RandomSelector) else min(len(earlier), available - wanted)
         by_quota = self._cover if self.quota == "coverage" else self._divide
-        chosen = by_quota(groups, features, uncertainty, n - len(fixed), rng) if n > len(fixed) else []
+        chosen = by_quota(groups, features, uncertainty, wanted + more, rng) if wanted else []
+        chosen = _unlike(features, chosen, earlier, wanted)
         chosen.sort(key=lambda index: (-uncertainty[index], index))
         reasons = ["anchor" for _ in fixed] + [
             f"{_kind(self.selector)} in {pool[index].tag}, uncertainty {uncertainty[index]:.4g}"
@@ -149,6 +158,23 @@ class ActiveSetSelector(Spec):
             except InsufficientDataError as error:
                 log.warning("active set: %s", error)
         return [int(i) for i in members[RandomSelector().select(features[members], n, rng)]]
+
+
+def _unlike(features: FloatArray, chosen: list[int], earlier: IntArray, n: int) -> list[int]:
+    """`n` of `chosen`: without those that best pair with structures `earlier` labelled."""
+    surplus = len(chosen) - n
+    if surplus <= 0:
+        return chosen
+    from scipy.optimize import linear_sum_assignment
+    from scipy.spatial.distance import cdist
+
+    size = features.std(axis=0)
+    scaled = features[:, size > 0.0] / size[size > 0.0]
+    distance = cdist(scaled[chosen], scaled[earlier])
+    rows, columns = linear_sum_assignment(distance)
+    order = np.lexsort((rows, distance[rows, columns]))
+    gone = {chosen[row] for row in rows[order][:surplus]}
+    return [index for index in chosen if index not in gone]
 
 
 def spread_over_tags(

@@ -6,7 +6,7 @@ import numpy as np
 
 from pyacemaker.base import Spec
 from pyacemaker.errors import InsufficientDataError
-from pyacemaker.structures import FloatArray, IntArray
+from pyacemaker.structures import Dataset, FloatArray, IntArray
 
 
 class Selector(Spec, ABC):
@@ -15,6 +15,11 @@ class Selector(Spec, ABC):
     @abstractmethod
     def pick(self, features: FloatArray, n: int, rng: np.random.Generator) -> IntArray:
         """Exactly `n` distinct row indices of `features` (structures, d), 1 <= n <= rows, all finite."""
+
+    def features_of(self, structures: Dataset, features: FloatArray) -> FloatArray:
+        """(structures, d): what `select` shall be given; `features` (structures, d), the model's own, unless
+        the selector has others."""
+        return features
 
     def select(self, features: FloatArray, n: int, rng: np.random.Generator) -> IntArray:
         """(n,) distinct indices into the rows of `features` (structures, d), in increasing order.

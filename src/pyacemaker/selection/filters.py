@@ -10,6 +10,7 @@ from pydantic import Field, PositiveFloat
 
 from pyacemaker.base import Spec
 from pyacemaker.structures import AtomStructure, Dataset, FloatArray, IntArray, Labels
+from pyacemaker.units import GPA_PER_EV_PER_CUBIC_ANGSTROM
 
 _NEAR = 1.5  # pairs beyond this fraction of the sum of covalent radii are not looked for
 
@@ -33,13 +34,15 @@ class Filtered:
 class HardFilters(Spec):
     """Rejects structures whose geometry or teacher labels cannot be right.
 
-    Reasons: `not finite`, `duplicate`, `too close`, `large force`, `unreasonable energy`.
+    Reasons: `not finite`, `duplicate`, `too close`, `large force`, `large stress`, `unreasonable energy`.
     """
 
     min_distance: float = Field(default=0.6, gt=0.0, lt=_NEAR)
     """Smallest allowed distance of two atoms, as a fraction of the sum of their covalent radii."""
     max_force: PositiveFloat | None = 30.0
     """eV/Å, largest allowed force on an atom, where labels are given."""
+    max_stress: PositiveFloat | None = 200.0
+    """GPa, largest allowed component of the stress of a periodic structure, where labels are given."""
     max_energy: PositiveFloat | None = 2.0
     """eV/atom, largest allowed distance from the median energy of the structures of the same composition."""
 
@@ -84,6 +87,8 @@ class HardFilters(Spec):
                 rejected[index] = "not finite"
             elif self.max_force is not None and largest_force(label.forces) > self.max_force:
                 rejected[index] = "large force"
+            elif self.max_stress is not None and largest_stress(label) > self.max_stress:
+                rejected[index] = "large stress"
             else:
                 groups[structure.formula].append(index)
         for members in groups.values():
@@ -103,6 +108,13 @@ def largest_force(forces: FloatArray) -> float:
     return float(np.sqrt(np.max(np.einsum("ij,ij->i", forces, forces), initial=0.0)))
 
 
+def largest_stress(labels: Labels) -> float:
+    """GPa: the largest magnitude of the stress components; 0 without a stress."""
+    if labels.stress is None:
+        return 0.0
+    return float(np.abs(labels.stress).max()) * GPA_PER_EV_PER_CUBIC_ANGSTROM
+
+
 def closest_fraction(structure: AtomStructure) -> float:
     """The smallest distance of two atoms (periodic images too) over the sum of their covalent radii.
 
@@ -110,12 +122,10 @@ def closest_fraction(structure: AtomStructure) -> float:
     """
     radii = covalent_radii[structure.numbers]
     if structure.is_periodic:
-        from ase.neighborlist import primitive_neighbor_list
+        from pyacemaker.structures.neighbours import closest_contact
 
-        first, second, distance = primitive_neighbor_list(
-            "ijd", structure.pbc, structure.cell, structure.positions, _NEAR * radii
-        )
-        return float(np.min(distance / (radii[first] + radii[second]), initial=np.inf))
+        ratio, _, _ = closest_contact(_NEAR * radii, structure.positions, structure.cell, structure.pbc)
+        return _NEAR * ratio if ratio <= 1.0 else np.inf
     fraction = np.min(pair_fractions(structure.numbers, structure.positions), initial=np.inf)
     return float(fraction) if fraction <= _NEAR else np.inf
 

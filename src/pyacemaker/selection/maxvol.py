@@ -7,10 +7,10 @@ Maximises log det(ε I + Σ_s x_s x_sᵀ) greedily, then by exchanges (Fedorov, 
 from typing import Literal
 
 import numpy as np
-from pydantic import NonNegativeInt, PositiveFloat
+from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 
 from pyacemaker.selection.base import Selector
-from pyacemaker.structures import FloatArray, IntArray
+from pyacemaker.structures import Dataset, FloatArray, IntArray
 
 _REFRESH = 50  # rank-one updates between two fresh inverses
 _GAIN = 1e-9  # an exchange has to raise the determinant by more than this factor
@@ -24,6 +24,22 @@ class MaxvolSelector(Selector):
     """ε, relative to columns scaled to a root mean square of 1."""
     max_exchanges: NonNegativeInt = 200
     """How many exchanges of a selected row for another are tried at most after the greedy pass."""
+
+    features: Literal["model", "ace"] = "model"
+    """Model: the foundation model's descriptors. Ace: the functions of an ACE basis, averaged over the atoms
+    of a structure, so that the structures fix the coefficients of a linear ACE best (D-optimal design)."""
+    cutoff: PositiveFloat = 5.0
+    """Å, of the ACE basis."""
+    functions: PositiveInt = 60
+    """Functions of the ACE basis per element, about."""
+
+    def features_of(self, structures: Dataset, features: FloatArray) -> FloatArray:
+        """(structures, d): `features` themselves, or energy rows per atom of the ACE basis."""
+        if self.features == "model":
+            return features
+        from pyacemaker.ace.design import design_features
+
+        return design_features(structures, cutoff=self.cutoff, functions=self.functions)
 
     def pick(self, features: FloatArray, n: int, rng: np.random.Generator) -> IntArray:
         """`n` distinct rows of (locally) largest determinant; ties go to the lower index."""

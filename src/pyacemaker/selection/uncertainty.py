@@ -1,20 +1,50 @@
 """How far structures are from a reference set, in a model's own descriptors."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field
 
-from pyacemaker.base import Spec
 from pyacemaker.errors import InsufficientDataError
-from pyacemaker.structures import FloatArray
+from pyacemaker.potentials.mace import MacePotential
+from pyacemaker.selection.uncertainty_base import Uncertainties, Uncertainty
+from pyacemaker.structures import AtomStructure, FloatArray
 
 Species = Sequence[Sequence[str]]
 """Chemical symbols of each structure's atoms."""
 
 
-class MahalanobisUncertainty(Spec):
+_Metric = tuple[FloatArray, FloatArray]
+"""The mean (d,) and the whitening directions (d, K) of some atoms."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Moments:
+    """The number, mean (d,) and scatter matrix Σ (x − μ)(x − μ)ᵀ (d, d) of some atoms; adds up."""
+
+    count: int
+    mean: FloatArray
+    scatter: FloatArray
+
+    @classmethod
+    def of(cls, atoms: FloatArray) -> "_Moments":
+        mean = atoms.mean(axis=0)
+        return cls(len(atoms), mean, (atoms - mean).T @ (atoms - mean))
+
+    def __add__(self, other: "_Moments") -> "_Moments":
+        """Chan, Golub, LeVeque, Am. Stat. 37, 242 (1983)."""
+        if not self.count:
+            return other
+        count = self.count + other.count
+        step = other.mean - self.mean
+        between = np.outer(step, step) * (self.count * other.count / count)
+        mean = self.mean + step * (other.count / count)
+        return _Moments(count, mean, self.scatter + other.scatter + between)
+
+
+class MahalanobisUncertainty(Uncertainty):
     """Mahalanobis distance of the most unusual atom, element by element.
 
     For an atom with descriptor x, of an element whose reference atoms have the mean μ and the principal
@@ -38,6 +68,19 @@ class MahalanobisUncertainty(Spec):
     min_atoms: Annotated[int, Field(ge=2)] = 8
     """Reference atoms below which an element has no statistics of its own."""
 
+    def rate(
+        self, potential: MacePotential, reference: Sequence[AtomStructure], pool: Sequence[AtomStructure]
+    ) -> Uncertainties:
+        """The distances of `pool`; of the descriptors no more than one batch is held at a time."""
+        metrics = self._metrics(
+            ([s.symbols for s in part], found) for part, found in potential.descriptor_batches(reference)
+        )
+        distances = [
+            _largest(metrics, [s.symbols for s in part], found)
+            for part, found in potential.descriptor_batches(pool)
+        ]
+        return Uncertainties(np.concatenate([np.zeros(0), *distances]))
+
     def score(
         self,
         reference_species: Species,
@@ -54,32 +97,32 @@ class MahalanobisUncertainty(Spec):
         """
         if pool_species is None or pool is None:
             pool_species, pool = reference_species, reference
-        known_symbols, known = _flattened(reference_species, reference)
-        if len(known) < 2:
-            raise InsufficientDataError(
-                f"the uncertainty needs at least 2 reference atoms, got {len(known)}: give a reference set"
-            )
-        if not len(pool):
-            return np.zeros(0)
-        symbols, descriptors = _flattened(pool_species, pool)
-        distance = np.empty(len(symbols))
-        for symbol in np.unique(symbols):
-            own = known[known_symbols == symbol]
-            metric = self._metric(own if len(own) >= self.min_atoms else known)
-            chosen = symbols == symbol
-            distance[chosen] = _distance(descriptors[chosen], *metric)
-        starts = np.cumsum([0, *(len(array) for array in pool)])[:-1]
-        return np.asarray(np.maximum.reduceat(distance, starts))
+        return _largest(self._metrics([(reference_species, reference)]), pool_species, pool)
 
-    def _metric(self, atoms: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """The mean (d,) of `atoms` (m, d), and the whitening directions (d, K), divided by √K."""
-        mean = atoms.mean(axis=0)
-        centred = atoms - mean
-        variances, directions = np.linalg.eigh(centred.T @ centred / (len(atoms) - 1))
-        count = min(self.components, max(1, len(atoms) // 2), len(variances))
+    def _metrics(self, parts: Iterable[tuple[Species, Sequence[FloatArray]]]) -> dict[str, _Metric]:
+        """The metric of each element, and under "" the one of all elements together."""
+        moments: dict[str, _Moments] = {}
+        for species, descriptors in parts:
+            symbols, atoms = _flattened(species, descriptors)
+            for symbol in np.unique(symbols):
+                own = _Moments.of(atoms[symbols == symbol])
+                moments[symbol] = moments[symbol] + own if symbol in moments else own
+        together = sum(moments.values(), start=_Moments(0, np.zeros(1), np.zeros((1, 1))))
+        if together.count < 2:
+            raise InsufficientDataError(
+                f"the uncertainty needs at least 2 reference atoms, got {together.count}: give a "
+                "reference set"
+            )
+        known = {symbol: found for symbol, found in moments.items() if found.count >= self.min_atoms}
+        return {symbol: self._metric(found) for symbol, found in {**known, "": together}.items()}
+
+    def _metric(self, moments: _Moments) -> _Metric:
+        """The mean (d,), and the whitening directions (d, K), divided by √K."""
+        variances, directions = np.linalg.eigh(moments.scatter / (moments.count - 1))
+        count = min(self.components, max(1, moments.count // 2), len(variances))
         variances, directions = variances[::-1][:count], directions[:, ::-1][:, :count]
         floor = self.regularisation * variances[0] + np.finfo(np.float64).tiny
-        return mean, directions / np.sqrt(count * (np.maximum(variances, 0.0) + floor))
+        return moments.mean, directions / np.sqrt(count * (np.maximum(variances, 0.0) + floor))
 
 
 def _flattened(species: Species, descriptors: Sequence[FloatArray]) -> tuple[np.ndarray, FloatArray]:
@@ -91,6 +134,21 @@ def _flattened(species: Species, descriptors: Sequence[FloatArray]) -> tuple[np.
     return np.concatenate([np.asarray(symbols, dtype=str) for symbols in species]), np.concatenate(
         descriptors
     )
+
+
+def _largest(
+    metrics: Mapping[str, _Metric], species: Species, descriptors: Sequence[FloatArray]
+) -> FloatArray:
+    """(structures,) the largest distance of the atoms of each structure."""
+    if not len(descriptors):
+        return np.zeros(0)
+    symbols, atoms = _flattened(species, descriptors)
+    distance = np.empty(len(symbols))
+    for symbol in np.unique(symbols):
+        chosen = symbols == symbol
+        distance[chosen] = _distance(atoms[chosen], *metrics.get(symbol, metrics[""]))
+    starts = np.cumsum([0, *(len(array) for array in descriptors)])[:-1]
+    return np.asarray(np.maximum.reduceat(distance, starts))
 
 
 def _distance(atoms: FloatArray, mean: FloatArray, whitening: FloatArray) -> FloatArray:

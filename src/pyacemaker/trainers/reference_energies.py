@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pyacemaker.errors import DataError, InsufficientDataError
+from pyacemaker.errors import DataError, InsufficientDataError, LevelOfTheoryError
 from pyacemaker.structures import AtomStructure, Dataset, FloatArray, Labels
 from pyacemaker.units import MEV_PER_EV
 
@@ -15,6 +15,10 @@ _RANK_TOLERANCE = 1e-6
 
 _VACUUM = 8.0
 """Å: a single atom with its images this far away is an isolated atom."""
+
+
+_MANY = 10
+"""Force components below which their ratio says nothing."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,8 @@ def align_reference_energies(
     With the energies relative to each side's own reference atoms, r_s = (E_s − Σ_el n_sel E0_el) −
     (T_s − Σ_el n_sel T0_el), the shifts minimise Σ_s ((r_s − Σ_el n_sel δ_el) / N_s)². Where the
     compositions leave combinations of δ undetermined (one stoichiometry: all but one), the solution of least
-    norm is taken. Lone atoms take no part: their energy is E0 by definition.
+    norm is taken. Lone atoms take no part: their energy is E0 by definition. Neither do dimers where there is
+    anything else: what a teacher misses on the walls of their curves is no shift of the level.
 
     dataset: labelled structures. teacher: its labels of the same structures. teacher_energies: its E0 in eV.
     isolated: energies in eV of the isolated atoms, computed like the labels. Raises `DataError` for an
@@ -52,7 +57,9 @@ def align_reference_energies(
     """
     if len(dataset) != len(teacher):
         raise ValueError(f"{len(dataset)} structures but {len(teacher)} teacher labels")
-    several = np.array([not is_lone_atom(structure) for structure in dataset], dtype=bool)
+    several = np.array([_tells_a_shift(structure) for structure in dataset], dtype=bool)
+    if not several.any():
+        several = np.array([not is_lone_atom(structure) for structure in dataset], dtype=bool)
     if not several.any():
         raise InsufficientDataError(
             "the levels of theory cannot be reconciled: all labelled structures are lone atoms; label others"
@@ -81,10 +88,56 @@ def align_reference_energies(
     )
 
 
+def check_alignment(
+    aligned: ReferenceAlignment, dataset: Dataset, teacher: Sequence[Labels], limit: float | None
+) -> None:
+    """Raise `LevelOfTheoryError` where more than `limit` meV/atom remain after alignment (None: no limit).
+
+    The message names the cause that the forces point to: their least-squares ratio DFT / teacher is near 1
+    when the units agree. dataset, teacher: as in `align_reference_energies`.
+    """
+    if limit is None or aligned.residual_mev_per_atom <= limit:
+        return
+    raise LevelOfTheoryError(
+        f"after the energy references of the teacher and the labels were aligned, "
+        f"{aligned.residual_mev_per_atom:.0f} meV/atom remain between them, more than "
+        f"label.max_reference_residual_mev_per_atom = {limit:g}; {_likely_cause(dataset, teacher)}; correct "
+        "the dft settings, or raise the limit where the teacher is known to be that poor"
+    )
+
+
+def force_ratio(dataset: Dataset, teacher: Sequence[Labels]) -> float | None:
+    """Σ F_teacher·F_label / Σ F_teacher²; None where there are hardly any forces to compare."""
+    ours = np.concatenate([labels.forces.ravel() for labels in dataset.labels])
+    theirs = np.concatenate([labels.forces.ravel() for labels in teacher])
+    if np.sum(np.abs(theirs) > 1e-3) < _MANY:
+        return None
+    return float(theirs @ ours / (theirs @ theirs))
+
+
+def _likely_cause(dataset: Dataset, teacher: Sequence[Labels]) -> str:
+    ratio = force_ratio(dataset, teacher)
+    if ratio is None:
+        return "likely causes: another functional or basis, other units, or a wrong charge or multiplicity"
+    if 0.5 < ratio < 2.0:
+        return (
+            f"the forces agree in size (ratio {ratio:.2f}), so that the units are right: likely causes are a "
+            "wrong charge or multiplicity, a much different functional, or isolated atoms in another state"
+        )
+    return (
+        f"the forces of the labels are {ratio:.3g} times the teacher's: likely causes are wrong units "
+        "(expected eV and eV/Å), a wrong charge or multiplicity, or a teacher that does not know this system"
+    )
+
+
 def is_lone_atom(structure: AtomStructure) -> bool:
     """Whether it is one atom in a vacuum: no periodicity, or lattice vectors of at least `_VACUUM`."""
     lengths = np.linalg.norm(structure.cell[structure.pbc], axis=1)
     return len(structure) == 1 and bool(np.all(lengths >= _VACUUM))
+
+
+def _tells_a_shift(structure: AtomStructure) -> bool:
+    return not is_lone_atom(structure) and (len(structure) != 2 or structure.is_periodic)
 
 
 def _least_shift(counts: FloatArray, difference: FloatArray) -> FloatArray:

@@ -30,6 +30,8 @@ def publish(config: PyAceConfig, run_dir: Path) -> dict[str, Any]:
     metrics: dict[str, Any] = json.loads((delta / "metrics.json").read_text(encoding="utf-8"))
     metrics["dft"] = asdict(Ledger(run_dir / "ledger.csv", LabelStore(run_dir / "labels")).totals())
     metrics["rehearsal"] = config.rehearsal
+    calibration = run_dir / "02_label" / "calibration.json"
+    metrics["uncertainty"] = json.loads(calibration.read_text(encoding="utf-8"))["summary"]
     passed, graded = metrics["verdict"]["passed"], (delta / "final.asi").exists()
     potential = ACEPotential.from_yace(delta / "final.yace")
     _remove(output, *(() if passed else ALWAYS), *(() if passed and graded else WITH_ACTIVE_SET))

@@ -13,11 +13,13 @@ from pyacemaker.config import PyAceConfig
 from pyacemaker.errors import InsufficientDataError
 from pyacemaker.files import write_atomic, write_json
 from pyacemaker.generators.anchors import ANCHOR_TAGS
-from pyacemaker.potentials.mace import MacePotential
-from pyacemaker.selection.active_set import ActiveSet, spread_over_tags
-from pyacemaker.structures import Dataset, FloatArray, IntArray
+from pyacemaker.generators.dimers import DIMER, ISOLATED_ATOM
+from pyacemaker.selection.active_set import spread_over_tags
+from pyacemaker.structures import Dataset, IntArray
 from pyacemaker.structures.formats import read_structures, write_structures
-from pyacemaker.trainers.reference_energies import align_reference_energies
+from pyacemaker.trainers.reference_energies import ReferenceAlignment
+from pyacemaker.workflow.acquisition import Acquired, Acquisition
+from pyacemaker.workflow.batch_scores import calibration_set, report, summary
 from pyacemaker.workflow.labelling import isolated_atom_energies, label_structures
 from pyacemaker.workflow.step import Step, StepContext
 
@@ -25,13 +27,11 @@ log = logging.getLogger(__name__)
 
 
 def select_and_label(context: StepContext) -> None:
-    """Write `test.extxyz`, `train.extxyz` (DFT labels), `reference.json` (aligned E0s), `selection.csv`."""
-    settings = context.config.label
+    """Write `test.extxyz`, `train.extxyz` (DFT labels), `reference.json` (aligned E0s), `selection.csv`,
+    `rounds.json` (each batch and its errors before training), `calibration.json` (of the uncertainty)."""
     pool = read_structures(context.inputs["01_sample"] / "pool.extxyz")
     _check_pool(pool, context.config)
     foundation = context.config.foundation.load()
-    uncertainty = _uncertainty(context, foundation, pool)
-    features = foundation.structure_features(pool)
     anchors = np.flatnonzero([structure.tag in ANCHOR_TAGS for structure in pool])
     order = _test_order(pool, anchors, context)
     atoms = isolated_atom_energies(
@@ -43,19 +43,35 @@ def select_and_label(context: StepContext) -> None:
         progress=_labelling_progress(context, "isolated atoms"),
     )
     test, used = _label_test(pool, order, context)
-    active = settings.active_set.select(
-        pool, features, uncertainty, anchors=anchors, n=settings.n_train, rng=context.rng, exclude=used
+    acquisition = Acquisition(
+        context=context,
+        pool=pool,
+        features=foundation.structure_features(pool),
+        anchors=anchors,
+        test=used,
+        labelled_test=test,
+        reference=_reference(context),
+        atoms=atoms,
+        foundation=foundation,
+        label=lambda structures, number: _label(structures, "active set", context, number),
     )
-    train = _label(pool[active.indices], "active set", context)
-    if len(train) < settings.min_train:
-        raise InsufficientDataError(
-            f"only {len(train)} of {len(active.indices)} DFT labels succeeded, fewer than label.min_train = "
-            f"{settings.min_train}: see {context.ledger.path}, mend the DFT settings or ask for more labels"
-        )
+    acquired = acquisition.run()
+    _check_enough(acquired, context)
     write_structures(context.directory / "test.extxyz", test)
-    write_structures(context.directory / "train.extxyz", train)
-    _write_reference(context, foundation, train, atoms)
-    _write_selection(context, pool, uncertainty, active, used)
+    write_structures(context.directory / "train.extxyz", acquired.train)
+    _write_reference(context, acquisition.alignment(), atoms)
+    _write_selection(context, pool, acquired, used)
+    write_json(context.directory / "rounds.json", list(acquired.rounds))
+    _write_calibration(context, acquired)
+
+
+def _check_enough(acquired: Acquired, context: StepContext) -> None:
+    asked, least = len(acquired.chosen), context.config.label.min_train
+    if len(acquired.train) < least:
+        raise InsufficientDataError(
+            f"only {len(acquired.train)} of {asked} DFT labels succeeded, fewer than label.min_train = "
+            f"{least}: see {context.ledger.path}, mend the DFT settings or ask for more labels"
+        )
 
 
 def _check_pool(pool: Dataset, config: PyAceConfig) -> None:
@@ -67,23 +83,23 @@ def _check_pool(pool: Dataset, config: PyAceConfig) -> None:
         )
 
 
-def _uncertainty(context: StepContext, foundation: MacePotential, pool: Dataset) -> FloatArray:
+def _reference(context: StepContext) -> Dataset:
+    """What the foundation model is at home with: its training data, or else the candidates."""
     known = context.config.foundation.training_data
-    reference = read_structures(known or context.inputs["01_sample"] / "candidates.extxyz")
-    return context.config.label.uncertainty.score(
-        [s.symbols for s in reference],
-        foundation.descriptors(reference),
-        [s.symbols for s in pool],
-        foundation.descriptors(pool),
-    )
+    if known is not None:
+        return read_structures(known)
+    candidates = read_structures(context.inputs["01_sample"] / "candidates.extxyz")
+    return candidates.filter(lambda structure: structure.tag not in (DIMER, ISOLATED_ATOM))
 
 
 def _test_order(pool: Dataset, anchors: IntArray, context: StepContext) -> IntArray:
     """Pool indices for the test set: the wanted number spread over the tags, then the spare ones."""
     n = context.config.label.n_test
     rng = np.random.default_rng([context.seed, 1])
-    first = spread_over_tags(pool, n, rng, exclude=anchors)
-    spare = np.setdiff1d(np.arange(len(pool)), np.union1d(first, anchors))
+    dimers = np.flatnonzero([structure.tag == DIMER for structure in pool])
+    never = np.union1d(anchors, dimers)  # a dimer's wall would decide over the errors of the whole set
+    first = spread_over_tags(pool, n, rng, exclude=never)
+    spare = np.setdiff1d(np.arange(len(pool)), np.union1d(first, never))
     return np.concatenate([first, rng.permutation(spare)[:n]])
 
 
@@ -103,7 +119,7 @@ def _label_test(pool: Dataset, order: IntArray, context: StepContext) -> tuple[D
     return labelled, order[:asked]
 
 
-def _label(structures: Dataset, reason: str, context: StepContext) -> Dataset:
+def _label(structures: Dataset, reason: str, context: StepContext, round_number: int = 0) -> Dataset:
     labelled = label_structures(
         structures,
         context.config.dft,
@@ -111,6 +127,7 @@ def _label(structures: Dataset, reason: str, context: StepContext) -> Dataset:
         context.store,
         context.ledger,
         reason=reason,
+        round_number=round_number,
         progress=_labelling_progress(context, reason),
     )
     return labelled.dataset
@@ -120,31 +137,34 @@ def _labelling_progress(context: StepContext, reason: str) -> Callable[[int, int
     return lambda done, total, _: context.progress(f"DFT labels, {reason}", done, total)
 
 
-def _write_reference(
-    context: StepContext, foundation: MacePotential, train: Dataset, atoms: dict[str, float]
-) -> None:
-    predicted = foundation.evaluate(train)
-    aligned = align_reference_energies(train, predicted, foundation.reference_energies, atoms)
+def _write_reference(context: StepContext, aligned: ReferenceAlignment, atoms: dict[str, float]) -> None:
     log.info("levels of theory aligned, %.1f meV/atom remain", aligned.residual_mev_per_atom)
-    content = {"isolated_atoms_ev": atoms, **asdict(aligned)}
-    write_json(context.directory / "reference.json", content)
+    write_json(context.directory / "reference.json", {"isolated_atoms_ev": atoms, **asdict(aligned)})
 
 
-def _write_selection(
-    context: StepContext, pool: Dataset, uncertainty: FloatArray, active: ActiveSet, test: IntArray
-) -> None:
-    roles = dict.fromkeys((int(i) for i in test), "test")
-    roles.update(zip((int(i) for i in active.indices), active.reasons, strict=True))
+def _write_selection(context: StepContext, pool: Dataset, acquired: Acquired, test: IntArray) -> None:
+    roles: dict[int, tuple[str, int]] = dict.fromkeys((int(i) for i in test), ("test", 0))
+    roles |= acquired.chosen
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(["structure", "tag", "uncertainty", "role"])
+    writer.writerow(["structure", "tag", "uncertainty", "role", "round"])
     for index, structure in enumerate(pool):
-        writer.writerow([structure.id, structure.tag, f"{uncertainty[index]:.6g}", roles.get(index, "")])
+        role, number = roles.get(index, ("", ""))
+        uncertainty = f"{acquired.uncertainty[index]:.6g}"
+        writer.writerow([structure.id, structure.tag, uncertainty, role, number])
     write_atomic(context.directory / "selection.csv", table.getvalue())
 
 
+def _write_calibration(context: StepContext, acquired: Acquired) -> None:
+    known = calibration_set(acquired.judged)
+    kind = str(getattr(context.config.label.uncertainty, "kind", "plug-in"))
+    content = report(known, acquired.held_out, kind)
+    write_json(context.directory / "calibration.json", {"summary": summary(content), **content})
+
+
 def _settings(config: PyAceConfig) -> list[Any]:
-    return [config.label, config.dft, config.dft.version(), config.foundation]
+    settings = [config.label, config.dft, config.dft.version(), config.foundation]
+    return [*settings, config.finetune] if config.label.rounds > 1 else settings
 
 
 LABEL = Step(
@@ -152,7 +172,14 @@ LABEL = Step(
     title="pick the active set and label it with DFT",
     needs=("01_sample",),
     settings=_settings,
-    outputs=("test.extxyz", "train.extxyz", "reference.json", "selection.csv"),
+    outputs=(
+        "test.extxyz",
+        "train.extxyz",
+        "reference.json",
+        "selection.csv",
+        "rounds.json",
+        "calibration.json",
+    ),
     run=select_and_label,
     versions=("pyacemaker", "mace-torch", "torch", "scikit-learn"),
 )

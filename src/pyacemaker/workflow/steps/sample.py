@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 
 from pyacemaker.config import PyAceConfig
-from pyacemaker.errors import InsufficientDataError
 from pyacemaker.files import write_json
-from pyacemaker.generators.anchors import ANCHOR_TAGS
+from pyacemaker.generators.anchors import always
+from pyacemaker.generators.dimers import DIMER
+from pyacemaker.generators.direct import DirectGenerator
 from pyacemaker.potentials.base import Potential
-from pyacemaker.potentials.mace import MacePotential
-from pyacemaker.structures import Dataset
+from pyacemaker.structures import AtomStructure, Dataset
 from pyacemaker.structures.formats import write_structures
 from pyacemaker.workflow.step import Step, StepContext
 
@@ -21,9 +21,10 @@ log = logging.getLogger(__name__)
 def sample(context: StepContext) -> None:
     """Write `candidates.extxyz` (all that pass the filters), `pool.extxyz` (the diverse), `report.json`."""
     teacher = context.config.foundation.load()
+    picking = _picking(context.config)
     generated = _generate(context, teacher)
-    candidates, rejected = _filter(context, generated, teacher)
-    pool = _pick(candidates, teacher, context)
+    candidates, rejected = picking.filtered(generated, teacher)
+    pool = picking.diverse(_fit_for_the_pool(candidates), teacher, context.rng)
     log.info("%d candidates of %d, pool of %d", len(candidates), len(generated), len(pool))
     write_structures(context.directory / "candidates.extxyz", candidates)
     write_structures(context.directory / "pool.extxyz", pool)
@@ -31,45 +32,37 @@ def sample(context: StepContext) -> None:
     write_json(context.directory / "report.json", report)
 
 
+def _picking(config: PyAceConfig) -> DirectGenerator:
+    settings = config.sample
+    return DirectGenerator(
+        generators=settings.generators,
+        n=settings.n_pool,
+        selector=settings.selector,
+        filters=config.label.filters,
+    )
+
+
 def _generate(context: StepContext, teacher: Potential) -> Dataset:
+    """What the generators make, then the isolated atoms and the dimer curves of all elements."""
     generators = context.config.sample.generators
     found = Dataset()
     for index, generator in enumerate(generators):
         context.progress("generating candidates", index, len(generators))
         found = found + generator.generate(teacher, np.random.default_rng([context.seed, index]))
     context.progress("generating candidates", len(generators), len(generators))
-    return found.unique()
+    inputs = [structure for generator in generators for structure in generator.inputs()]
+    return (found + always(found.elements, inputs)).unique()
 
 
-def _filter(context: StepContext, generated: Dataset, teacher: Potential) -> tuple[Dataset, dict[str, int]]:
-    """What is left after the checks of the geometry and of the teacher's forces and energies."""
-    filters = context.config.label.filters
-    sane, rejected = filters.apply(generated)
-    kept, by_teacher = filters.apply(sane, teacher.evaluate(sane))
-    rejected |= by_teacher
-    if not kept:
-        raise InsufficientDataError(
-            f"no candidate is left of the {len(generated)} that the generators made ({_listed(rejected)}): "
-            "check the input structures, or relax label.filters"
-        )
-    return kept, rejected
+def _fit_for_the_pool(candidates: Dataset) -> Dataset:
+    """All but the dimers of a charged system: they are neutral, and potentials cannot tell charges apart."""
+    others = candidates.filter(_is_no_dimer)
+    charged = any(structure.charge for structure in others)
+    return others if charged else candidates
 
 
-def _pick(candidates: Dataset, teacher: MacePotential, context: StepContext) -> Dataset:
-    """The anchors, and a diverse choice of the other candidates, in the order of the candidates."""
-    settings = context.config.sample
-    is_anchor = np.array([structure.tag in ANCHOR_TAGS for structure in candidates])
-    others = np.flatnonzero(~is_anchor)
-    n = min(settings.n_pool - int(is_anchor.sum()), len(others))
-    if n < 1:
-        return candidates
-    features = teacher.structure_features(candidates)[others]
-    chosen = others[settings.selector.select(features, n, context.rng)]
-    return candidates[np.sort(np.concatenate([np.flatnonzero(is_anchor), chosen]))]
-
-
-def _listed(rejected: dict[str, int]) -> str:
-    return ", ".join(f"{count} {reason}" for reason, count in rejected.items()) or "none were made"
+def _is_no_dimer(structure: AtomStructure) -> bool:
+    return structure.tag != DIMER
 
 
 def _settings(config: PyAceConfig) -> list[Any]:
