@@ -200,7 +200,8 @@ class AlloyGenerator(Generator):
             return [(cell, np.arange(len(cell))) for cell in cells]
         from pyacemaker.structures.formats import read_structures
 
-        cell = checked_cell(read_structures(self.structure)[-1], self.max_cell_atoms, str(self.structure))
+        found = read_structures(self.structure)[-1]
+        cell = checked_cell(found, str(self.structure), self.max_cell_atoms, "max_cell_atoms")
         sites = np.flatnonzero(np.isin(cell.numbers, self._numbers()))
         if not len(sites):
             raise DataError(

@@ -145,7 +145,7 @@ class CrystalGenerator(Generator):
             from pyacemaker.structures.formats import read_structures
 
             found = read_structures(self.structure)[-1]
-            return [checked_cell(found, self.max_defect_atoms, str(self.structure))]
+            return [checked_cell(found, str(self.structure), self.max_defect_atoms, "max_defect_atoms")]
         assert self.formula is not None
         counts = parse_formula(self.formula)
         types = [find_prototype(self.prototype)] if self.prototype else self._likely_types(counts)

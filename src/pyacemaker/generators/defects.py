@@ -8,7 +8,6 @@ from pyacemaker.selection.filters import closest_fraction
 from pyacemaker.structures import AtomStructure, FloatArray, IntArray
 from pyacemaker.structures.neighbours import neighbour_list
 
-_SHELLS = 12  # neighbours whose distances tell sites apart
 _SAME = 0.05  # Å: voids nearer than this are one
 
 
@@ -42,13 +41,13 @@ def distinct_sites(structure: AtomStructure) -> list[int]:
 
 
 def _environments(structure: AtomStructure) -> list[tuple[float, ...]]:
-    """What each atom sees: its element, and distance (to 0.01 Å) and element of its nearest neighbours."""
+    """What each atom sees: its element, and distance (to 0.01 Å) and element of each neighbour."""
     edges = neighbour_list(structure.positions, structure.cell, structure.pbc, _reach(structure))
     found = []
     for atom in range(len(structure)):
         mine = edges.i == atom
         shell = sorted(zip(np.round(edges.distances[mine], 2), structure.numbers[edges.j[mine]], strict=True))
-        found.append((float(structure.numbers[atom]), *(float(x) for pair in shell[:_SHELLS] for x in pair)))
+        found.append((float(structure.numbers[atom]), *(float(x) for pair in shell for x in pair)))
     return found
 
 
@@ -88,11 +87,11 @@ def interstitials(
 
 
 def dumbbells(structure: AtomStructure) -> list[AtomStructure]:
-    """Two atoms sharing a site, along 100, 110 and 111, at 0.8 of the nearest-neighbour distance."""
+    """Two atoms sharing a site, along 100, 110 and 111, at 0.7 of the nearest-neighbour distance."""
     edges = neighbour_list(structure.positions, structure.cell, structure.pbc, _reach(structure))
     found = []
     for site in distinct_sites(structure):
-        half = 0.4 * float(edges.distances[edges.i == site].min())
+        half = 0.35 * float(edges.distances[edges.i == site].min())
         for direction in np.array([[1.0, 0.0, 0.0], [1.0, 1.0, 0.0], [1.0, 1.0, 1.0]]):
             step = half * direction / np.linalg.norm(direction)
             moved = structure.positions.copy()

@@ -148,10 +148,11 @@ def tagged(structures: Sequence[AtomStructure], tag: str) -> list[AtomStructure]
     return [s.replace(tag=tag, labels=None, label_weights=None, source="", weight=1.0) for s in structures]
 
 
-def checked_cell(structure: AtomStructure, max_atoms: int, place: str) -> AtomStructure:
+def checked_cell(structure: AtomStructure, place: str, max_atoms: int, setting: str) -> AtomStructure:
     """A crystal's cell, all directions periodic.
 
-    Raises `DataError` for a structure that has no cell or that holds more than `max_atoms` atoms.
+    Raises `DataError` for a structure that has no cell or that holds more than `max_atoms` atoms, the limit
+    that `setting` names; `place`: the file.
     """
     if structure.volume is None or not structure.pbc.all():
         periodic = "no periodic direction" if not structure.is_periodic else f"pbc = {structure.pbc.tolist()}"
@@ -161,8 +162,8 @@ def checked_cell(structure: AtomStructure, max_atoms: int, place: str) -> AtomSt
         )
     if len(structure) > max_atoms:
         raise DataError(
-            f"{place} holds a cell of {len(structure)} atoms, more than max_atoms = {max_atoms}: give the "
-            "primitive cell, or raise max_atoms"
+            f"{place} holds a cell of {len(structure)} atoms, more than {setting} = {max_atoms}: give "
+            f"the primitive cell, or raise {setting}"
         )
     return structure
 

@@ -42,7 +42,7 @@ PROTOTYPES = (
     Prototype("hcp", 194, ((_HEX,),), (1,), _CLOSE, ("A3",)),
     Prototype("sc", 221, ((_O,),), (1,), aliases=("Ah", "simple cubic")),
     Prototype("diamond", 227, ((_O,),), (1,), aliases=("A4",)),
-    Prototype("dhcp", 194, ((_O, (1 / 3, 2 / 3, 0.75)),), (1,), 2 * _CLOSE, ("A3'",)),
+    Prototype("dhcp", 194, ((_O, (1 / 3, 2 / 3, 0.75)),), (1,), 2 * _CLOSE, ("La",)),
     Prototype("beta-tin", 141, ((_O,),), (1,), 0.546, ("A5", "bSn")),
     Prototype("a15", 223, ((_O, (0.25, 0.0, 0.5)),), (1,), aliases=("betaW",)),
     Prototype("omega", 191, ((_O, (1 / 3, 2 / 3, 0.5)),), (1,), 0.62, ("C32 element",)),
