@@ -99,3 +99,12 @@ def test_nested_in_a_config():
     assert found.generators[0].n == 3
     assert found.inputs().elements == ("Al",)
     assert len(found.fingerprint()) == 64
+
+
+def test_a_charged_system_gets_no_neutral_dimers():
+    class Ions(Triangles):
+        def generate(self, teacher, rng):
+            return Dataset(s.replace(charge=1) for s in super().generate(teacher, rng))
+
+    counts = DirectGenerator(generators=(Ions(count=4),)).candidates(EMT_METALS, 1).tag_counts()
+    assert counts == {"crystal/minimum": 1, "triangle": 3, "isolated_atom": 1}

@@ -39,7 +39,8 @@ class DirectGenerator(Generator):
     filters: HardFilters = HardFilters()
     """What no candidate may violate, by its geometry and by the teacher's labels."""
     atoms_and_dimers: bool = True
-    """Whether isolated atoms and dimer curves of all elements are added to the candidates."""
+    """Whether isolated atoms and dimer curves of all elements are added to the candidates; charged systems go
+    without the dimers, which are neutral: a potential cannot tell charges apart."""
 
     def generate(self, teacher: Potential, rng: np.random.Generator) -> Dataset:
         """Exactly `n` structures, or fewer where fewer candidates differ, which is logged.
@@ -60,7 +61,9 @@ class DirectGenerator(Generator):
         for index, generator in enumerate(self.generators):
             found = found + generator.generate(teacher, np.random.default_rng([seed, index]))
         if self.atoms_and_dimers:
-            found = found + always(found.elements, self.inputs())
+            charged = any(structure.charge for structure in found)
+            extra = always(found.elements, self.inputs())
+            found = found + extra.filter(lambda added: not (charged and added.tag == DIMER))
         return found.unique()
 
     def filtered(self, candidates: Dataset, teacher: Potential) -> tuple[Dataset, dict[str, int]]:
