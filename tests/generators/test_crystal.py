@@ -125,7 +125,9 @@ def test_the_settings_are_a_crystals(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"formula": "N2"}, "N is a molecule"),
+        ({"formula": "N2"}, "N2 is a molecule"),
+        ({"formula": "CO2"}, "CO2 is a molecule"),
+        ({"formula": "LiCoO2"}, "no prototype is known for LiCoO2"),
         ({"formula": "Al5Cu7"}, "no prototype is known for Al5Cu7.*5:7.*`structure` file"),
         ({"formula": "Cu3Au", "prototype": "rocksalt"}, "does not fit the prototype rocksalt"),
     ],
@@ -133,6 +135,15 @@ def test_the_settings_are_a_crystals(tmp_path):
 def test_compositions_without_a_cell(settings, message):
     with pytest.raises(ConfigError, match=message):
         CrystalGenerator(**settings).inputs()
+
+
+def test_facts_of_a_file_stay_in_the_file(tmp_path):
+    atoms = bulk("Cu", cubic=True)
+    atoms.info |= {"energy": -1.0, "weight": 5.0, "source": "vasp", "comment": "of a file"}
+    write(tmp_path / "cell.extxyz", atoms)
+    generator = CrystalGenerator(structure=tmp_path / "cell.extxyz", **{**SMALL, "n_slabs": 1})
+    for structure in generator.generate(EMT_METALS, np.random.default_rng(0)):
+        assert (structure.labels, structure.weight, structure.source, structure.info) == (None, 1.0, "", {})
 
 
 def test_files_that_hold_no_crystal(tmp_path):

@@ -153,10 +153,10 @@ class CrystalGenerator(Generator):
 
     def _likely_types(self, counts: dict[str, int]) -> list[Prototype]:
         element = next(iter(counts)) if len(counts) == 1 else None
-        if element and is_molecular(element):
+        if is_molecular(counts):
             raise ConfigError(
-                f"{element} is a molecule, not a crystal with a simple cell: set `prototype`, give a "
-                "`structure` file, or use the molecule generator"
+                f"{self.formula} is a molecule, not a crystal with a simple cell: use the molecule "
+                "generator, give a `structure` file, or set `prototype`"
             )
         own = ground_state(element) if element else None
         found = [own] if own else list(matching_prototypes(counts))

@@ -11,7 +11,7 @@ from pyacemaker.base import InputFile
 from pyacemaker.errors import DataError
 from pyacemaker.generators.base import Generator
 from pyacemaker.generators.packing import cubic_cell, packed_atoms, packed_molecules, volume_at_density
-from pyacemaker.generators.periodic import Formula, Fraction, Streams, ThermalMotion, sane, tagged
+from pyacemaker.generators.periodic import Formula, Fraction, Streams, ThermalMotion, bare, sane, tagged
 from pyacemaker.generators.prototypes import crystal_volume, parse_formula
 from pyacemaker.generators.relaxation import downhill
 from pyacemaker.potentials.base import Potential
@@ -124,7 +124,7 @@ class MeltGenerator(Generator):
     def _from_file(self) -> tuple[AtomStructure, float]:
         from pyacemaker.structures.formats import read_structures
 
-        found = read_structures(str(self.structure))[-1]
+        found = bare(read_structures(str(self.structure))[-1])
         if not found.is_periodic:
             spheres = 4.0 / 3.0 * np.pi * float(np.sum((covalent_radii[found.numbers] + _HALO) ** 3))
             return found, spheres / _FILLED

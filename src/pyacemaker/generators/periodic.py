@@ -144,12 +144,12 @@ def rattles(
 
 
 def tagged(structures: Sequence[AtomStructure], tag: str) -> list[AtomStructure]:
-    """The structures with `tag`, without labels and weights."""
-    return [s.replace(tag=tag, labels=None, label_weights=None, source="", weight=1.0) for s in structures]
+    """The bare structures with `tag`."""
+    return [bare(s).replace(tag=tag) for s in structures]
 
 
 def checked_cell(structure: AtomStructure, place: str, max_atoms: int, setting: str) -> AtomStructure:
-    """A crystal's cell, all directions periodic.
+    """A crystal's cell, all directions periodic, without the labels and facts of its file.
 
     Raises `DataError` for a structure that has no cell or that holds more than `max_atoms` atoms, the limit
     that `setting` names; `place`: the file.
@@ -165,7 +165,12 @@ def checked_cell(structure: AtomStructure, place: str, max_atoms: int, setting: 
             f"{place} holds a cell of {len(structure)} atoms, more than {setting} = {max_atoms}: give "
             f"the primitive cell, or raise {setting}"
         )
-    return structure
+    return bare(structure)
+
+
+def bare(structure: AtomStructure) -> AtomStructure:
+    """The geometry alone: no labels, weights or other facts of the file that it came from."""
+    return structure.replace(labels=None, label_weights=None, source="", weight=1.0, info={})
 
 
 def sane(structures: Sequence[AtomStructure], min_distance: float, what: str) -> Dataset:

@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -100,6 +100,8 @@ _NON_METALS = frozenset(
         "Rn",
     ]
 )
+_MOLECULAR = frozenset(["H", "C", "N", "O", "F", "P", "S", "Cl", "Br", "I"])
+_SMALLEST_VOLUME = 12.0  # Å³ per atom, where only the covalent radius is known
 _BOND_BY_NEIGHBOURS = {12: 1.0, 8: 0.97, 6: 0.96, 4: 0.88}
 """Length of a bond over that in close packing, by the number of neighbours (V. M. Goldschmidt, 1928)."""
 
@@ -157,7 +159,10 @@ def matching_prototypes(counts: Mapping[str, int]) -> tuple[Prototype, ...]:
     found = tuple(p for p in PROTOTYPES if sorted(p.counts) == wanted)
     if wanted == [1]:
         return tuple(p for p in found if p.name in _ELEMENT_DEFAULTS)
-    return tuple(p for p in found if are_metals(counts) or p.name not in _METALLIC)
+    if are_metals(counts):
+        return found
+    salt = not _MOLECULAR.isdisjoint(counts)
+    return tuple(p for p in found if p.name not in _METALLIC and not (salt and p.name == "heusler"))
 
 
 def are_metals(symbols: Iterable[str]) -> bool:
@@ -172,9 +177,11 @@ def ground_state(symbol: str) -> Prototype | None:
     return known.get(reference.get("symmetry", ""))
 
 
-def is_molecular(symbol: str) -> bool:
-    """Whether the element's ground state consists of atoms or small molecules (noble gases: no)."""
-    reference = reference_states[atomic_numbers[symbol]]
+def is_molecular(symbols: Collection[str]) -> bool:
+    """Whether an element's ground state is a two-atom molecule, or a compound's likely to be a molecule."""
+    if len(symbols) > 1:
+        return _MOLECULAR.issuperset(symbols)
+    reference = reference_states[atomic_numbers[next(iter(symbols))]]
     return bool(reference and reference["symmetry"] == "diatom")
 
 
@@ -277,10 +284,10 @@ def _constant_from_bonds(unit: AtomStructure) -> float:
 
 
 def atomic_volume(symbol: str) -> float:
-    """Å³ per atom of the element's crystal (ASE's reference states), or 8 R_cov³ where it is not simple."""
+    """Å³ per atom of the element's crystal (ASE's reference states), or 8 R_cov³ (12 at least)."""
     own = ground_state(symbol)
     if own is None:
-        return float(8.0 * covalent_radii[atomic_numbers[symbol]] ** 3)
+        return max(float(8.0 * covalent_radii[atomic_numbers[symbol]] ** 3), _SMALLEST_VOLUME)
     ratio = _element_ratio([symbol], own) or own.c_over_a
     unit = _unit_cell([symbol], own, ratio)
     a = reference_states[atomic_numbers[symbol]]["a"]
