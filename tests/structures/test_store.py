@@ -185,6 +185,11 @@ class TestSharing:
         second.flush()
         assert LabelStore(tmp_path / "b").get(KEY) == found
 
+    def test_a_place_where_nothing_can_be_made_is_named(self, tmp_path):
+        (tmp_path / "file").write_text("")
+        with pytest.raises(DataError, match=r"pool.labels\.sqlite cannot be used .* check its path"):
+            LabelStore(tmp_path / "a", tmp_path / "file" / "pool").get(KEY)
+
     def test_what_may_be_tried_again_is_not_shared(self, tmp_path):
         first = LabelStore(tmp_path / "a", tmp_path / "pool")
         first.put(failure(permanent=False))

@@ -46,9 +46,9 @@ class LabelDatabase:
 
     def __init__(self, path: Path, *, look_only: bool = False) -> None:
         self.path = Path(path)
-        if not look_only:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
         with self._explained():
+            if not look_only:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
             address = f"{self.path.absolute().as_uri()}?mode={'ro' if look_only else 'rwc'}"
             self._connection = sqlite3.connect(
                 address, uri=True, timeout=PATIENCE_S, isolation_level=None, check_same_thread=False
@@ -156,12 +156,12 @@ class LabelDatabase:
         """SQLite's errors as ours."""
         try:
             yield
-        except sqlite3.OperationalError as error:
+        except (sqlite3.OperationalError, OSError) as error:
             raise DataError(self._reason(error)) from error
         except sqlite3.DatabaseError as error:
             raise DamagedDatabaseError(f"{self.path} is damaged ({error})") from error
 
-    def _reason(self, error: sqlite3.OperationalError) -> str:
+    def _reason(self, error: Exception) -> str:
         if "locked" in str(error):
             return (
                 f"{self.path} stayed locked by another process for {PATIENCE_S:g} s: wait until that one is "

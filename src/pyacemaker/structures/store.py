@@ -147,6 +147,15 @@ class LabelStore:
             self.files.pack(self._unpacked)
             self._unpacked = set()
 
+    def labelled(self, method: str) -> set[str]:
+        """The keys of the labels that were made by the oracle with this `method_key`."""
+        database = self._opened()
+        self.flush()
+        stored = set() if database is None else set(database.keys())
+        found = set() if database is None else set(database.labelled(method=method))
+        others = (self.get(key) for key in self._all_keys() - stored)
+        return found | {r.key for r in others if r is not None and r.is_ok and r.method == method}
+
     def records(self) -> Iterator[LabelRecord]:
         """All readable records, in the order of their keys, one at a time."""
         for key in sorted(self._all_keys()):

@@ -10,7 +10,6 @@ from typing import Any, Literal
 from pyacemaker.config import PyAceConfig, load_config
 from pyacemaker.errors import ConfigError, PyacemakerError, UserError, VerdictError
 from pyacemaker.files import remove_unfinished, write_atomic
-from pyacemaker.oracles.base import label_key
 from pyacemaker.structures.store import LabelStore, Ledger
 from pyacemaker.workflow.output import publish
 from pyacemaker.workflow.preflight import check_run
@@ -102,10 +101,12 @@ class Orchestrator:
         return _judged(metrics)
 
     def known_labels(self) -> int:
-        """How many labels by the present `dft` settings the run directory's store holds already."""
+        """How many labels by the present `dft` settings the run's store and the shared one hold already."""
         method = self.config.dft.method_key()
-        records = LabelStore(self.run_dir / "labels", look_only=True).records()
-        return sum(r.is_ok and r.key == label_key(r.structure_id, method) for r in records)
+        known = LabelStore(self.run_dir / "labels", look_only=True).labelled(method)
+        if self.config.label_store is not None:
+            known |= LabelStore(self.config.label_store, look_only=True).labelled(method)
+        return len(known)
 
     def bounds(self, from_step: str | None, until: str | None) -> tuple[int | None, int]:
         """Positions of the step to start anew from (None: resume) and of the last step.
