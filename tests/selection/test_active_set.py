@@ -45,6 +45,19 @@ def test_the_less_uncertain_half_of_each_tag_is_left_out(pool):
         assert uncertainty[index] >= np.median(uncertainty[tags == tags[index]])
 
 
+def test_a_later_round_avoids_what_resembles_earlier_ones():
+    """Four groups far apart, two of which earlier rounds have seen: both places go to the other two."""
+    rng = np.random.default_rng(4)
+    structures, _, uncertainty = pool_of({"md300": 40}, rng)
+    group = np.arange(40) % 4
+    features = 100.0 * np.eye(4)[group] + 0.01 * rng.standard_normal((40, 4))
+    chosen = ActiveSetSelector(drop_certain_fraction=0.0).select(
+        structures, features, uncertainty, anchors=(), n=2, rng=rng, labelled=[0, 1]
+    )
+    assert len(chosen) == 2
+    assert {int(group[index]) for index in chosen.indices} == {2, 3}
+
+
 def test_it_is_not_a_ranking_by_uncertainty():
     pool = pool_of({"md300": 400}, np.random.default_rng(2))
     chosen = select(pool, 20, anchors=())

@@ -77,3 +77,15 @@ def test_limits_can_be_switched_off():
     structures = [dimer(0.74), dimer(0.75), dimer(0.76)]
     opinions = [labels(), labels(), labels(energy=1e6, force=1e6)]
     assert len(HardFilters(max_force=None, max_energy=None).check(structures, opinions).kept) == 3
+
+
+def test_stresses_beyond_the_limit_are_rejected():
+    crystal = AtomStructure(np.array([13]), np.zeros((1, 3)), 2.5 * np.eye(3), np.ones(3, dtype=bool))
+    one_gpa = 1.0 / 160.21766208
+    labels = [
+        Labels(0.0, np.zeros((1, 3)), np.array([0, 0, 0, 0, 0, -size * one_gpa])) for size in (190, 210)
+    ]
+    filters = HardFilters()
+    assert filters.apply(Dataset([crystal]), labels[:1])[1] == {}
+    assert filters.apply(Dataset([crystal]), labels[1:])[1] == {"large stress": 1}
+    assert HardFilters(max_stress=None).apply(Dataset([crystal]), labels[1:])[1] == {}

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pyacemaker.selection import MaxvolSelector
+from pyacemaker.structures import AtomStructure, Dataset
 
 
 def select(features, n):
@@ -18,6 +19,20 @@ def log_volume(rows, ridge=1e-6):
 
 def scaled(features):
     return features / np.sqrt(np.mean(features**2, axis=0))
+
+
+def test_ace_functions_tell_structures_apart_that_the_given_features_do_not():
+    distances = np.linspace(1.0, 4.0, 12)
+    pairs = Dataset(AtomStructure(np.array([1, 1]), np.array([[0.0, 0, 0], [0, 0, r]])) for r in distances)
+    useless = np.ones((12, 3))
+    assert MaxvolSelector().features_of(pairs, useless) is useless
+    rows = MaxvolSelector(features="ace", functions=20).features_of(pairs, useless)
+    assert len(np.unique(np.round(rows, 6), axis=0)) == 12
+    chosen = MaxvolSelector(features="ace").select(rows, 4, np.random.default_rng(0))
+    others = np.random.default_rng(0).permutation(12)[:4]
+    assert log_volume(scaled(rows[:, rows.any(axis=0)])[chosen]) >= log_volume(
+        scaled(rows[:, rows.any(axis=0)])[others]
+    )
 
 
 @settings(deadline=None, max_examples=20)

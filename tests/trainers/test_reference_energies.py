@@ -5,9 +5,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pyacemaker.errors import DataError, InsufficientDataError
+from pyacemaker.errors import DataError, InsufficientDataError, LevelOfTheoryError
 from pyacemaker.structures import AtomStructure, Dataset, Labels
-from pyacemaker.trainers.reference_energies import align_reference_energies, is_lone_atom
+from pyacemaker.trainers.reference_energies import (
+    align_reference_energies,
+    check_alignment,
+    force_ratio,
+    is_lone_atom,
+)
 
 ELEMENTS = {"H": 1, "C": 6, "F": 9}
 TEACHER = {"H": -10.0, "C": -40.0, "F": -100.0, "Br": -3.0}
@@ -109,3 +114,36 @@ def test_labels_must_belong_to_the_structures() -> None:
     dataset, teacher = problem([(3, 1, 1)] * 2, lambda *n: 0.0)
     with pytest.raises(ValueError, match="2 structures but 1"):
         align_reference_energies(dataset, teacher[:1], TEACHER, ISOLATED)
+
+
+def with_forces(scale: float) -> tuple[Dataset, list[Labels]]:
+    """Labels that no shift per element explains; forces are `scale` times the teacher's."""
+    dataset, teacher = problem([(4, 1, 0)] * 4, lambda h, c, f: 0.0)
+    rng = np.random.default_rng(0)
+    forces = [rng.standard_normal((5, 3)) for _ in teacher]
+    energies = [5.0, -5.0, 5.0, -5.0]
+    truth = [
+        Labels(label.energy + energy, scale * force)
+        for label, energy, force in zip(dataset.labels, energies, forces, strict=True)
+    ]
+    guess = [Labels(label.energy, force) for label, force in zip(teacher, forces, strict=True)]
+    return dataset.with_labels(truth, "dft"), guess
+
+
+@pytest.mark.parametrize(("scale", "cause"), [(1.1, "wrong charge"), (1 / 51.4, "wrong units")])
+def test_what_no_shift_explains_is_refused_with_its_likely_cause(scale: float, cause: str) -> None:
+    dataset, teacher = with_forces(scale)
+    aligned = align_reference_energies(dataset, teacher, TEACHER, ISOLATED)
+    assert aligned.residual_mev_per_atom == pytest.approx(1000.0, rel=0.1)
+    assert force_ratio(dataset, teacher) == pytest.approx(scale)
+    with pytest.raises(LevelOfTheoryError, match=cause):
+        check_alignment(aligned, dataset, teacher, 500.0)
+    check_alignment(aligned, dataset, teacher, None)
+    check_alignment(aligned, dataset, teacher, 1500.0)
+
+
+def test_dimers_do_not_shift_the_references() -> None:
+    dataset, teacher = problem(
+        [(4, 1, 0), (3, 1, 1), (2, 2, 0), (2, 0, 0)], lambda h, c, f: 9.0 * (h + c + f == 2)
+    )
+    assert align_reference_energies(dataset, teacher, TEACHER, ISOLATED).residual_mev_per_atom < 1e-6
