@@ -18,6 +18,7 @@ from pyacemaker.generators import (
 )
 from pyacemaker.generators.periodic import ThermalMotion
 from pyacemaker.oracles import (
+    AnyCalculatorOracle,
     EmtOracle,
     LennardJonesOracle,
     MaceOracle,
@@ -108,6 +109,16 @@ class TestEmtCrystal(OracleContract):
     @pytest.fixture
     def structure(self) -> AtomStructure:
         return rattled(bulk("Cu", cubic=True), 0.1)
+
+
+class TestAnyCalculatorCrystal(TestEmtCrystal):
+    @pytest.fixture
+    def oracle(self) -> Oracle:
+        return AnyCalculatorOracle(calculator="ase.calculators.emt:EMT")
+
+    @pytest.fixture
+    def changed_oracle(self) -> Oracle:
+        return AnyCalculatorOracle(calculator="ase.calculators.emt:EMT", parameters={"asap_cutoff": True})
 
 
 class TestLennardJonesCrystal(OracleContract):

@@ -100,7 +100,7 @@ class AbinitOracle(CalculatorOracle):
             settings.update(kptopt=1, ngkpt=list(job.grid), nshiftk=1, shiftk=[0.0, 0.0, 0.0])
         if job.charge:
             settings["charge"] = job.charge
-        if job.unpaired:
+        if job.unpaired and job.structure.symbols not in _ONE_ELECTRON:
             settings["spinmagntarget"] = job.unpaired
         profile = AbinitProfile(self._command(), pp_paths=[str(self._pseudo_dir())])
         return Abinit(profile=profile, directory=job.directory, **settings)
@@ -131,6 +131,9 @@ class AbinitOracle(CalculatorOracle):
     def _pseudo_dir(self) -> Path:
         return existing_directory(self.pseudo_dir, "dft.pseudo_dir").resolve()
 
+
+_ONE_ELECTRON = [[symbol] for symbol in ("H", "Li", "Na", "K", "Rb", "Cs", "Fr")]
+"""Atoms whose moment is left free: ABINIT 9.6 cannot fix that of a single valence electron."""
 
 _QUIET = {"prtwf": 0, "prtden": 0, "chksymtnons": 0, "chksymbreak": 0}
 """No large files, and no refusal of symmetries that a grid for other purposes would want aligned."""

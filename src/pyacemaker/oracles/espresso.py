@@ -116,7 +116,7 @@ class EspressoOracle(CalculatorOracle):
 
     def refused_in_retry(self, retry: Parameters) -> set[str]:
         """All namelist entries but those of the mixing and the diagonalisation."""
-        return set(flat_input(retry)) - self.minimiser_keys
+        return (set(flat_input(retry)) - self.minimiser_keys) | (set(retry) & _ASE_KEYS)
 
     def with_retry(self, parameters: Parameters, retry: Parameters) -> Parameters:
         """`parameters` with a retry's entries in the ELECTRONS namelist."""

@@ -92,8 +92,13 @@ class GpawOracle(CalculatorOracle):
         return OracleError(f"GPAW failed: {kind}: {one_line(str(error))}")
 
     def pseudopotentials(self, symbol: str) -> list[Path]:
-        """All PAW data sets of an element in GPAW's search path."""
-        return _data_sets(symbol)
+        """All PAW data sets of an element in GPAW's search path; `UnsupportedElementError` without any."""
+        found = _data_sets(symbol)
+        if not found:
+            raise UnsupportedElementError(
+                f"GPAW finds no PAW data for {symbol}: add a folder that has some to GPAW_SETUP_PATH"
+            )
+        return found
 
 
 @lru_cache(maxsize=128)
