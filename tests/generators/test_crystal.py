@@ -87,10 +87,12 @@ def test_a_compound_takes_the_type_that_the_teacher_likes_best():
 def test_a_structure_file_of_any_format_is_taken_as_it_is(tmp_path, name):
     path = tmp_path / name
     write(path, bulk("Cu", "fcc", a=3.7, cubic=True))
-    generator = CrystalGenerator(structure=path, competing=(), n_slabs=1, n_strains=2, n_rattles=1, **SMALL)
+    generator = CrystalGenerator(structure=path, n_slabs=1, n_strains=2, n_rattles=1, **SMALL)
     assert generator.inputs().elements == ("Cu",)
     found = generator.generate(EMT_METALS, np.random.default_rng(0))
     assert found[0].volume == pytest.approx(3.7**3, rel=1e-4)
+    assert found.tag_counts()["crystal/prototype_minimum"] == 4  # fcc is what the file holds
+    generator = generator.model_copy(update={"competing": ()})
     relaxed = generator.model_copy(update={"relax": True}).generate(EMT_METALS, np.random.default_rng(0))
     assert relaxed[0].volume == pytest.approx(4 * 11.57, rel=0.02)
 
@@ -129,6 +131,7 @@ def test_the_settings_are_a_crystals(tmp_path):
         ({"formula": "CO2"}, "CO2 is a molecule"),
         ({"formula": "LiCoO2"}, "no prototype is known for LiCoO2"),
         ({"formula": "Al5Cu7"}, "no prototype is known for Al5Cu7.*5:7.*`structure` file"),
+        ({"formula": "Al", "competing": ("rocksalt",)}, "Al does not fit the prototype rocksalt"),
         ({"formula": "Cu3Au", "prototype": "rocksalt"}, "does not fit the prototype rocksalt"),
     ],
 )

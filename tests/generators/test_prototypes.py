@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from pyacemaker.errors import ConfigError
 from pyacemaker.generators.prototypes import (
     PROTOTYPES,
+    are_alike,
     atomic_volume,
     crystal_volume,
     find_prototype,
@@ -14,6 +15,7 @@ from pyacemaker.generators.prototypes import (
     parse_formula,
     prototype_cell,
 )
+from pyacemaker.generators.supercells import compact_supercell
 from pyacemaker.structures.neighbours import neighbour_list
 
 FORMULAS = {1: "Al", 2: "NiAl", 3: "SrTiO3"}
@@ -112,6 +114,18 @@ def test_compounds_of_metals_may_be_close_packed_and_others_not():
     assert "L1_0" not in {p.name for p in matching_prototypes({"Mg": 1, "O": 1})}
     assert {p.name for p in matching_prototypes({"Al": 1})} == {"fcc", "bcc", "hcp", "sc", "diamond"}
     assert matching_prototypes({"Al": 5, "Cu": 7}) == ()
+
+
+def test_crystals_are_alike_whatever_their_cell_and_size():
+    cells = [cell_of("Cu", p.name) for p in PROTOTYPES if p.counts == (1,)]
+    for i, first in enumerate(cells):
+        for j, second in enumerate(cells):
+            assert are_alike(first, second) == (i == j), (first.tag, second.tag)
+    large = compact_supercell(cell_of("Cu", "fcc", a=4.3), 16)
+    assert are_alike(large, cells[0])
+    ordered = [cell_of("Cu3Au", name) for name in ("L1_2", "D0_3", "D0_22", "D0_19")]
+    assert not any(are_alike(ordered[0], other) for other in ordered[1:])
+    assert not are_alike(cell_of("NaCl", "rocksalt"), cell_of("MgO", "rocksalt"))
 
 
 def test_volume_of_a_composition():

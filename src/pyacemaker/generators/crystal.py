@@ -25,6 +25,7 @@ from pyacemaker.generators.periodic import (
 )
 from pyacemaker.generators.prototypes import (
     Prototype,
+    are_alike,
     find_prototype,
     ground_state,
     is_molecular,
@@ -91,7 +92,7 @@ class CrystalGenerator(Generator):
     """Whether atoms of a compound change places."""
     n_defect_rattles: NonNegativeInt = 2
     """Rattled copies (0.1 Å) of every defect and slab."""
-    relaxation_steps: NonNegativeInt = 20
+    relaxation_steps: NonNegativeInt = 10
     """Steps downhill of defects and slabs, which are kept beside the ideal ones; 0 = only the ideal ones."""
     n_slabs: NonNegativeInt = 3
     """Kinds of low-index surface."""
@@ -117,9 +118,11 @@ class CrystalGenerator(Generator):
         """The cell before it is relaxed.
 
         Raises `DataError` for a file without a crystal's cell or with one too large, `ConfigError` for a
-        composition that no prototype fits.
+        composition that no prototype, or not every one of `competing`, fits.
         """
-        return Dataset(tagged([self._parents()[0]], "crystal/minimum"))
+        parents = self._parents()
+        self._competing_types(parents[0])
+        return Dataset(tagged(parents[:1], "crystal/minimum"))
 
     def generate(self, teacher: Potential, rng: np.random.Generator) -> Dataset:
         """All candidates, unlabelled, each geometry once, minima first; raises what `inputs` raises."""
@@ -167,8 +170,9 @@ class CrystalGenerator(Generator):
             )
         return found
 
-    def _competing_types(self, counts: dict[str, int], parent: AtomStructure) -> list[AtomStructure]:
+    def _competing_types(self, parent: AtomStructure) -> list[AtomStructure]:
         names = self.competing
+        counts = parse_formula(self.formula or parent.formula)
         types = matching_prototypes(counts) if names is None else [find_prototype(name) for name in names]
         return [prototype_cell(counts, one) for one in types if one.name != parent.tag]
 
@@ -183,14 +187,12 @@ class CrystalGenerator(Generator):
             for parent, label in zip(parents, teacher.evaluate(parents), strict=True)
         ]
         parent = parents[int(np.argmin(energies))]
-        counts = parse_formula(parent.formula)
         known = {other.tag: other for other in parents}
         others = [
-            known.get(other.tag) or relaxed_cell(other, teacher)
-            for other in self._competing_types(counts, parent)
+            known.get(other.tag) or relaxed_cell(other, teacher) for other in self._competing_types(parent)
         ]
         log.info("crystal: %s in the structure of %s", parent.formula, parent.tag)
-        return parent, others
+        return parent, [other for other in others if not are_alike(other, parent)]
 
     def _volumes(self, cell: AtomStructure, n: int) -> list[AtomStructure]:
         return [at_volume(cell, 1.0 + x) for x in np.linspace(-self.ev_range, self.ev_range, n)]

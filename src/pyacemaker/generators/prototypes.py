@@ -9,7 +9,7 @@ import numpy as np
 from ase.data import atomic_numbers, covalent_radii, reference_states
 
 from pyacemaker.errors import ConfigError
-from pyacemaker.structures import AtomStructure
+from pyacemaker.structures import AtomStructure, FloatArray
 from pyacemaker.structures.neighbours import neighbour_list
 
 _Site = tuple[float, float, float]
@@ -292,6 +292,37 @@ def atomic_volume(symbol: str) -> float:
     unit = _unit_cell([symbol], own, ratio)
     a = reference_states[atomic_numbers[symbol]]["a"]
     return float(a**3 * abs(np.linalg.det(unit.cell)) / len(unit))
+
+
+def are_alike(first: AtomStructure, second: AtomStructure) -> bool:
+    """Whether two crystals have the same structure type, whatever their cells, sizes and orientation.
+
+    Compared: for every two elements the mean distances to the twenty nearest neighbours, in units of the cube
+    root of the volume per atom, to 0.03.
+    """
+    ours, theirs = _distances(first), _distances(second)
+    if set(ours) != set(theirs):
+        return False
+    pairs = [(ours[key], theirs[key]) for key in ours]
+    return all(np.allclose(*_same_length(a, b), rtol=0.0, atol=0.03) for a, b in pairs)
+
+
+def _same_length(a: FloatArray, b: FloatArray) -> tuple[FloatArray, FloatArray]:
+    least = min(len(a), len(b))
+    return a[:least], b[:least]
+
+
+def _distances(cell: AtomStructure) -> dict[tuple[int, int], FloatArray]:
+    length = float(((cell.volume or 0.0) / len(cell)) ** (1 / 3))
+    edges = neighbour_list(cell.positions, cell.cell, cell.pbc, 4.0 * length)
+    found: dict[tuple[int, int], list[FloatArray]] = {}
+    for atom, number in enumerate(cell.numbers.tolist()):
+        mine = edges.i == atom
+        for other in sorted(set(cell.numbers.tolist())):
+            nearest = np.sort(edges.distances[mine & (cell.numbers[edges.j] == other)])[:20]
+            found.setdefault((number, other), []).append(nearest / length)
+    least = {key: min(len(row) for row in rows) for key, rows in found.items()}
+    return {key: np.mean([row[: least[key]] for row in rows], axis=0) for key, rows in found.items()}
 
 
 def crystal_volume(counts: Mapping[str, int]) -> float:
