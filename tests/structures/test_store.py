@@ -40,6 +40,7 @@ def row(key=KEY, **changes):
 
 
 class TestLabelRecord:
+    @settings(deadline=None)
     @given(FLOATS, st.lists(st.tuples(FLOATS, FLOATS, FLOATS), min_size=1), st.booleans())
     def test_every_bit_survives_the_file(self, energy, forces, periodic):
         stress = np.array(forces[0] * 2) if periodic else None
@@ -268,7 +269,7 @@ def break_file(path, damage):
 
 
 class TestResultFiles:
-    @settings(max_examples=30)
+    @settings(max_examples=30, deadline=None)
     @given(cut=st.integers(0, 400))
     def test_a_truncated_file_counts_as_absent(self, tmp_path_factory, cut):
         files = ResultFiles(tmp_path_factory.mktemp("files"))
@@ -339,7 +340,7 @@ class TestLedger:
         assert KEY in ledger
         assert [r.outcome for r in ledger.rows] == ["OracleCrashError", "ok"]
 
-    @settings(max_examples=30)
+    @settings(max_examples=30, deadline=None)
     @given(cut=st.integers(1, 60))
     def test_a_torn_last_line_is_dropped(self, tmp_path_factory, cut):
         path = tmp_path_factory.mktemp("ledger") / "ledger.csv"
