@@ -131,10 +131,9 @@ def test_a_run_directory_that_is_a_file(cli, tiny, tmp_path):
 
 
 def test_a_bug_leaves_one_line_a_traceback_in_the_log_and_a_failed_step(cli, finished, run_copy):
-    """A file where a directory should be, which no step foresees."""
+    """A directory where a file should be, which no step foresees."""
     shutil.rmtree(run_copy / "02_label")
-    shutil.rmtree(run_copy / "labels")
-    (run_copy / "labels").write_text("in the way")
+    (run_copy / "02_label" / "test.extxyz" / "in the way").mkdir(parents=True)
     answer = cli("run", finished.config, "--run-dir", run_copy)
     assert answer.code == 1
     assert answer.complaint().splitlines()[-1].startswith("Error: ")

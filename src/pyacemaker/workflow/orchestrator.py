@@ -178,9 +178,10 @@ class Orchestrator:
         state.begin(step.name, key)
         state.write(self.run_dir)
         log.info("%s: %s", step.name, step.title)
-        store = LabelStore(self.run_dir / "labels", self.config.label_store)
-        ledger = Ledger(self.run_dir / "ledger.csv", store)
+        ledger: Ledger | None = None
         try:
+            store = LabelStore(self.run_dir / "labels", self.config.label_store)
+            ledger = Ledger(self.run_dir / "ledger.csv", store)
             step.run(self._context(step, store, ledger))
             Manifest(key, hash_outputs(step, directory)).write(directory)
         except BaseException as error:
@@ -190,7 +191,8 @@ class Orchestrator:
             state.end(step.name, "done")
             log.info("%s: done in %.1f s", step.name, state.steps[step.name].seconds)
         finally:
-            state.dft = asdict(ledger.totals())
+            if ledger is not None:
+                state.dft = asdict(ledger.totals())
             state.write(self.run_dir)
 
     def _context(self, step: Step, store: LabelStore, ledger: Ledger) -> StepContext:
