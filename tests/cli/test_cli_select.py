@@ -21,7 +21,7 @@ def config(tmp_path):
     return path
 
 
-@pytest.mark.parametrize("method", ["direct", "maxvol", "random"])
+@pytest.mark.parametrize("method", ["direct", "farthest-point", "maxvol", "random"])
 def test_select_writes_what_it_lists(cli, tmp_path, method):
     answer = cli("select", SMALL, "-n", 6, "--method", method, "-o", tmp_path / "new" / "chosen.extxyz")
     assert answer.code == 0, answer.err
