@@ -87,7 +87,9 @@ def test_a_compound_takes_the_type_that_the_teacher_likes_best():
 def test_a_structure_file_of_any_format_is_taken_as_it_is(tmp_path, name):
     path = tmp_path / name
     write(path, bulk("Cu", "fcc", a=3.7, cubic=True))
-    generator = CrystalGenerator(structure=path, n_slabs=1, n_strains=2, n_rattles=1, **SMALL)
+    generator = CrystalGenerator(
+        **SMALL, structure=path, n_slabs=1, n_strains=2, n_rattles=1, interstitials=False, vacancies=False
+    )
     assert generator.inputs().elements == ("Cu",)
     found = generator.generate(EMT_METALS, np.random.default_rng(0))
     assert found[0].volume == pytest.approx(3.7**3, rel=1e-4)
