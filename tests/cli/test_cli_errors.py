@@ -56,6 +56,7 @@ def test_a_directory_is_no_config(cli, tmp_path, command):
         ),
         (("functions: 80", "cutoff: 500"), "line 38: base.cutoff: "),
         (("kind: inline", "kind: local\n  workers: 5000"), "execution.workers: Input should be less than"),
+        (("kind: inline", "kind: slurm"), "execution.kind: unknown key; Allowed here: backend, pools"),
         (("md_temperatures: [600]", "md_temperatures: 300"), "expected a list, such as [300]; found 300"),
         (("temperatures: [200, 300]", "temperatures: []"), "expected a list of at least 1 item; found"),
         (("name: tiny", "name: -tiny"), "name: expected letters, digits and . _ - only, and"),

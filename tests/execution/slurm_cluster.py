@@ -66,11 +66,15 @@ def running_slurm(directory: Path, nodes=("n1", "n2")):
         _wait_until_idle(directory, environment, len(nodes))
         yield str(config)
     finally:
-        subprocess.run(["scancel", "-u", getpass.getuser()], env=environment, capture_output=True, timeout=30)
+        _cancel_all(str(config), environment)
         for daemon in reversed(daemons):
             daemon.terminate()
         for daemon in daemons:
-            daemon.wait(30)
+            try:
+                daemon.wait(5)
+            except subprocess.TimeoutExpired:  # slurmd waits for what it believes to run
+                daemon.kill()
+                daemon.wait()
 
 
 def jobs(config):
@@ -79,6 +83,13 @@ def jobs(config):
     command = ["squeue", "--noheader", "--format", "%i %t %k"]
     answer = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     return [tuple(line.split(maxsplit=2)) for line in answer.stdout.splitlines()]
+
+
+def _cancel_all(config, environment):
+    subprocess.run(["scancel", "-u", getpass.getuser()], env=environment, capture_output=True, timeout=30)
+    deadline = time.monotonic() + 10.0
+    while jobs(config) and time.monotonic() < deadline:
+        time.sleep(0.2)
 
 
 def _program(name):

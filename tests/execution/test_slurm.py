@@ -143,5 +143,7 @@ def test_a_partition_that_is_not_there_is_told_in_slurms_words(tmp_path):
 
 def test_jobs_that_end_at_once_are_told_with_their_output(tmp_path):
     broken = executor(tmp_path, {"worker_init": "echo no such module >&2; exit 1"})
-    with pytest.raises(ExecutionError, match=r"dft pool do not work: .*no such module"):
+    with pytest.raises(
+        ExecutionError, match=r"dft pool do not work \(they end at once, saying: no such module\)"
+    ):
         list(broken.map_unordered(square, [("a", 1)]))

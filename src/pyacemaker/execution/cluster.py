@@ -26,7 +26,7 @@ LOST_AFTER_S = 10
 """Seconds without a sign of life after which a job counts as lost, and a job without a driver ends."""
 IDLE_S = 60.0
 """Seconds after which a job without work ends."""
-STATUS_S = 10
+STATUS_S = 5
 """Seconds between looks at Slurm's queue."""
 
 _open: dict[SlurmExecutor, "Cluster"] = {}
@@ -42,13 +42,13 @@ class Cluster:
 
         executor.check()
         self.executor = executor
-        comment = f"pyacemaker:{run_id(executor.directory)}"
+        self.comment = f"pyacemaker:{run_id(executor.directory)}"
         options = directives(
-            executor.settings, executor.workers_per_node, executor.pool.gpus_per_node, comment
+            executor.settings, executor.workers_per_node, executor.pool.gpus_per_node, self.comment
         )
-        if comment not in _cleaned:
-            _cancel(comment)
-            _cleaned.add(comment)
+        if self.comment not in _cleaned:
+            _cancel(self.comment)
+            _cleaned.add(self.comment)
         try_submission(options, executor.settings.walltime_minutes, executor.settings.nodes_per_job)
         parsl_log = logging.getLogger("parsl")
         if parsl_log.level == logging.NOTSET:
@@ -64,8 +64,11 @@ class Cluster:
 
     def close(self) -> None:
         """Cancel the jobs and end the helper process."""
-        if _open.pop(self.executor, None) is not None:
-            self._kernel.cleanup()
+        if _open.pop(self.executor, None) is None:
+            return
+        self._kernel.cleanup()
+        if all(other.comment != self.comment for other in _open.values()):
+            cancel_leftovers(self.comment)  # Parsl leaves jobs alone that it could not use
 
 
 def open_cluster(executor: SlurmExecutor) -> Cluster:
@@ -124,7 +127,7 @@ def _config(executor: SlurmExecutor, options: list[str]) -> "Config":
         executors=[jobs],
         run_dir=str(executor.directory / "slurm" / executor.name),
         retries=0,
-        strategy="htex_auto_scale",
+        strategy="simple",  # "htex_auto_scale" cancels jobs that wait when there are fewer items than workers
         strategy_period=1,
         max_idletime=IDLE_S,
         initialize_logging=False,
@@ -136,7 +139,7 @@ def _provider(executor: SlurmExecutor, options: list[str]) -> "SlurmProvider":
     from parsl.launchers import SingleNodeLauncher, SrunLauncher
     from parsl.providers import SlurmProvider
 
-    class Provider(SlurmProvider):
+    class Provider(SlurmProvider):  # type: ignore[misc]
         """Slurm, looked at more often than once a minute."""
 
         @property

@@ -105,8 +105,8 @@ class SlurmExecutor(Executor):
             return outcome
         if not isinstance(error, ManagerLost | WorkerLost):
             raise ExecutionError(
-                f"the Slurm jobs of the {self.name} pool do not work: {_short(error)} Their scripts and "
-                f"output are in {self.directory / 'slurm'}; mend execution.pools.{self.name}, and start the "
+                f"the Slurm jobs of the {self.name} pool do not work ({_complaint(error)}): see their "
+                f"scripts and output in {self.directory / 'slurm'}, mend execution.pools.{self.name}, and start the "
                 "run again, it goes on where it was"
             ) from error
         if task.attempts <= self.pool.retries:
@@ -177,7 +177,10 @@ def _payload(function: Callable[[T], R], task: Task[T]) -> tuple[bytes, list[str
     return pickle.dumps((function, task.key, task.item)), [entry for entry in sys.path if entry]
 
 
-def _short(error: BaseException) -> str:
-    """An error in one line of bearable length, with a full stop."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return (text[:600] + " …" if len(text) > 600 else text).rstrip(".") + "."
+def _complaint(error: BaseException) -> str:
+    """What went wrong with the jobs, in one line: the last words of the last one where there are any."""
+    text = str(error) or type(error).__name__
+    _, spoke, words = text.rpartition("STDERR:")
+    line = " ".join(words.split())
+    line = line if len(line) <= 400 else "… " + line[-400:]
+    return f"they end at once, saying: {line}" if spoke else line
