@@ -82,7 +82,7 @@ class GpawOracle(CalculatorOracle):
     def explain(self, error: Exception, job: Job) -> PyacemakerError:
         """GPAW's own kinds of errors as ours."""
         kind = type(error).__name__
-        if kind in ("KohnShamConvergenceError", "ConvergenceError"):
+        if kind in ("KohnShamConvergenceError", "ConvergenceError", "LinAlgError"):
             return ConvergenceError(f"the SCF did not converge: {one_line(str(error)) or kind}")
         if kind in ("FileNotFoundError", "SetupDataError"):
             elements = ", ".join(sorted(set(job.structure.symbols)))
