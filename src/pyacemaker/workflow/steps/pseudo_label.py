@@ -11,6 +11,7 @@ from pyacemaker.files import write_json
 from pyacemaker.structures import Dataset
 from pyacemaker.structures.formats import read_structures, write_structures
 from pyacemaker.workflow.step import Step, StepContext
+from pyacemaker.workflow.steps.sample import fit_to_learn_from
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +45,7 @@ def pseudo_label(context: StepContext) -> None:
 
 
 def _surrogate_pool(context: StepContext) -> Dataset:
-    candidates = read_structures(context.inputs["01_sample"] / "candidates.extxyz")
+    candidates = fit_to_learn_from(read_structures(context.inputs["01_sample"] / "candidates.extxyz"))
     frames = read_structures(context.inputs["04_explore"] / "frames.extxyz")
     test = set(read_structures(context.inputs["02_label"] / "test.extxyz").ids)
     return (candidates + frames).unique().filter(lambda structure: structure.id not in test)

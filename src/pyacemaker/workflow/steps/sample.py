@@ -8,10 +8,10 @@ import numpy as np
 from pyacemaker.config import PyAceConfig
 from pyacemaker.files import write_json
 from pyacemaker.generators.anchors import always
-from pyacemaker.generators.dimers import DIMER
+from pyacemaker.generators.dimers import DIMER, ISOLATED_ATOM
 from pyacemaker.generators.direct import DirectGenerator
 from pyacemaker.potentials.base import Potential
-from pyacemaker.structures import AtomStructure, Dataset
+from pyacemaker.structures import Dataset
 from pyacemaker.structures.formats import write_structures
 from pyacemaker.workflow.step import Step, StepContext
 
@@ -24,7 +24,7 @@ def sample(context: StepContext) -> None:
     picking = _picking(context.config)
     generated = _generate(context, teacher)
     candidates, rejected = picking.filtered(generated, teacher)
-    pool = picking.diverse(_fit_for_the_pool(candidates), teacher, context.rng)
+    pool = picking.diverse(fit_to_learn_from(candidates), teacher, context.rng)
     log.info("%d candidates of %d, pool of %d", len(candidates), len(generated), len(pool))
     write_structures(context.directory / "candidates.extxyz", candidates)
     write_structures(context.directory / "pool.extxyz", pool)
@@ -54,15 +54,12 @@ def _generate(context: StepContext, teacher: Potential) -> Dataset:
     return (found + always(found.elements, inputs)).unique()
 
 
-def _fit_for_the_pool(candidates: Dataset) -> Dataset:
-    """All but the dimers of a charged system: they are neutral, and potentials cannot tell charges apart."""
-    others = candidates.filter(_is_no_dimer)
-    charged = any(structure.charge for structure in others)
-    return others if charged else candidates
-
-
-def _is_no_dimer(structure: AtomStructure) -> bool:
-    return structure.tag != DIMER
+def fit_to_learn_from(candidates: Dataset) -> Dataset:
+    """All but the isolated atoms, whose energies are the references, and the dimers of a charged system:
+    they are neutral, and potentials cannot tell charges apart."""
+    several = candidates.filter(lambda structure: structure.tag != ISOLATED_ATOM)
+    others = several.filter(lambda structure: structure.tag != DIMER)
+    return others if any(structure.charge for structure in others) else several
 
 
 def _settings(config: PyAceConfig) -> list[Any]:
