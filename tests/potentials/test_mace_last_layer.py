@@ -26,7 +26,9 @@ def test_features_times_weights_are_the_interaction_energy(case) -> None:
     _, out = layer.potential.forward(list(structures), compute_force=False)
     block = layer.potential.model.scale_shift
     found = [features @ layer.weights for features in layer.features(structures)]
-    expected = out["interaction_energy"].detach().numpy() - float(block.shift) * np.array([len(s) for s in structures])
+    expected = out["interaction_energy"].detach().numpy() - float(block.shift) * np.array(
+        [len(s) for s in structures]
+    )
     np.testing.assert_allclose(found, expected, atol=1e-9)
 
 
