@@ -164,11 +164,13 @@ class _Workers:
             import multiprocessing
 
             forks = sys.platform.startswith("linux")
+            begin: Callable[..., None] = _prepare_copy if forks else _prepare_worker
+            given: tuple[Any, ...] = () if forks else (self._prepare, self._arguments)
             self._pool = ProcessPoolExecutor(
                 self._processes,
                 multiprocessing.get_context("fork" if forks else "spawn"),
-                initializer=_prepare_copy if forks else _prepare_worker,
-                initargs=(os.getpid(),) if forks else (os.getpid(), self._prepare, self._arguments),
+                initializer=begin,
+                initargs=(os.getpid(), *given),
             )
         return self._pool
 

@@ -18,7 +18,7 @@ from ace_refinements import (
 
 from pyacemaker.ace.evaluator import CompiledModel
 from pyacemaker.ace.levenberg import Limits
-from pyacemaker.ace.refine import LinearStart, Plan, refine
+from pyacemaker.ace.refine import LinearStart, Plan, drawn, refine
 from pyacemaker.ace.residuals import LabelledRows, RowLoss
 from pyacemaker.ace.yace import read_yace, write_yace
 from pyacemaker.structures import AtomStructure, Labels
@@ -172,6 +172,20 @@ def test_restraints_hold_the_wall_where_no_data_comes(linear, data):
     held = refine(linear, rows_of(data), None, plan, restraints=wall)
     assert held.facts["held_out"] == free.facts["held_out"] == 6
     assert loss(held.model, wall) < 0.1 * loss(free.model, wall)
+
+
+def test_what_alone_speaks_for_the_forces_is_not_held_out():
+    """Two large cells among forty atoms by themselves: all forces come from them."""
+    rng = np.random.default_rng(0)
+    small = [make_structure(rng, 2) for _ in range(40)]
+    large = [AtomStructure(np.full(60, 29), rng.uniform(0, 20, size=(60, 3))) for _ in range(2)]
+    structures = [
+        s.replace(labels=Labels(0.0, np.zeros((len(s), 3)))) for s in (*small[:20], *large, *small[20:])
+    ]
+    for seed in range(10):
+        chosen = drawn(rows_of(structures), Plan(seed=seed, validation_fraction=0.45))
+        assert len(chosen) == 19
+        assert not {20, 21} & set(chosen)
 
 
 def test_results_do_not_depend_on_the_number_of_processes(linear, data, monkeypatch):

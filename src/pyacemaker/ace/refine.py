@@ -21,7 +21,7 @@ from pyacemaker.ace.nonlinear import DensityModel
 from pyacemaker.ace.pairs import pair_statistics
 from pyacemaker.ace.residuals import Huber, LabelledRows, RowLoss
 from pyacemaker.processes import OrderedMap, worker_map
-from pyacemaker.structures import FloatArray
+from pyacemaker.structures import FloatArray, IntArray
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +32,8 @@ LEAST_STRUCTURES = 30
 """Fewer than this are not split into training and validation: nothing is refined."""
 LEAST_HELD_OUT = 5
 """Structures that are held out at least."""
+LARGEST_SHARE = 0.05
+"""Of all rows: a structure with more of them is held out last, since the rest cannot speak for it."""
 DECAY = 6.0
 """β of the first ρ₂."""
 SAMPLE = 100
@@ -132,6 +134,15 @@ def _unrefined(linear: LinearStart, why: str) -> Refined:
     return Refined(linear.model(), False, {"kept": False, "why": why, "seconds": 0.0})
 
 
+def drawn(data: LabelledRows, plan: Plan) -> IntArray:
+    """The structures (numbers) to hold out: at random, those with a large share of all rows last."""
+    count = max(LEAST_HELD_OUT, round(plan.validation_fraction * len(data)))
+    order = np.random.default_rng(plan.seed).permutation(len(data))
+    rows = np.array([len(target) for target in data.targets])
+    order = order[np.argsort(rows[order] > LARGEST_SHARE * rows.sum(), kind="stable")]
+    return np.sort(order[:count])
+
+
 def _with_held_out(
     linear: LinearStart,
     data: LabelledRows,
@@ -141,12 +152,11 @@ def _with_held_out(
     run_map: OrderedMap,
 ) -> tuple[DensityModel | None, dict[str, Any]]:
     """Refine on a random part, judge on the rest, then take one step on all the data."""
-    count = max(LEAST_HELD_OUT, round(plan.validation_fraction * len(data)))
-    order = np.random.default_rng(plan.seed).permutation(len(data))
-    held_out, rest = np.sort(order[:count]), np.sort(order[count:])
+    held_out = drawn(data, plan)
+    rest = np.setdiff1d(np.arange(len(data)), held_out)
     run = _Run(linear, data.part(rest) + restraints, data.part(held_out), plan, progress, run_map)
     model, facts = run.refined(run.linear_start())
-    facts["held_out"] = count
+    facts["held_out"] = len(held_out)
     if model is not None:
         model = run.last_step(model, data + restraints)
     return model, facts
