@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import time
 
 from pyacemaker.errors import ConvergenceError
@@ -49,3 +50,12 @@ def process_facts(_):
 def node_facts(seconds):
     time.sleep(seconds)
     return dict(os.environ)
+
+
+def start_program(what):
+    """Start a program that never ends, note its id, and end as told."""
+    note, end = what
+    program = subprocess.Popen(["sleep", "3600"])
+    with open(note, "w") as handle:
+        handle.write(str(program.pid))
+    misbehave(1 if end == "return" else end)

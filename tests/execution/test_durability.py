@@ -4,7 +4,7 @@ import pytest
 from labelling_driver import Driver, assert_fifty_labels_and_three_errors, computed
 
 pytestmark = pytest.mark.skipif("sys.platform != 'linux'", reason="looks for orphans in /proc")
-POOL = {"workers_per_node": 2, "timeout_s": 6, "retries": 1}
+POOL = {"workers_per_node": 2, "timeout_s": 5, "retries": 1}
 LOCAL = {"backend": "local", "pools": {"dft": POOL}}
 
 

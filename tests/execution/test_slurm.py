@@ -20,7 +20,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),  # Parsl's
     pytest.mark.skipif(MISSING is not None, reason=f"Slurm is not installed ({MISSING} is not there)"),
 ]
-POOL = {"workers_per_node": 2, "timeout_s": 6, "retries": 1}
+POOL = {"workers_per_node": 2, "timeout_s": 5, "retries": 1}
 JOBS = {"walltime_minutes": 5, "max_jobs": 1}
 
 
