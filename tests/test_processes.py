@@ -142,7 +142,7 @@ def test_a_worker_that_dies_is_an_error():
 
 
 def complain(number: int) -> int:
-    print("a worker prints")
+    sys.stdout.write("a worker prints\n")
     logging.getLogger("pyacemaker").error("a worker logs")
     return number
 

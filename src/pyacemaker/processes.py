@@ -141,7 +141,9 @@ class _Workers:
 
     _called: ClassVar[set[Callable[[Any], Any]]] = set()
 
-    def __init__(self, processes: int, prepare: Callable[..., None] | None, arguments: tuple[Any, ...]) -> None:
+    def __init__(
+        self, processes: int, prepare: Callable[..., None] | None, arguments: tuple[Any, ...]
+    ) -> None:
         self._processes, self._prepare, self._arguments = processes, prepare, arguments
         self._pool: ProcessPoolExecutor | None = None
 

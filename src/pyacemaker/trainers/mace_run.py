@@ -14,8 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import ase.io
-
 from pyacemaker.errors import TrainingDivergenceError, TrainingError
 from pyacemaker.processes import die_with_parent, single_thread_environment
 from pyacemaker.structures import AtomStructure, Dataset
@@ -35,6 +33,8 @@ logger = logging.getLogger(__name__)
 def write_training_file(path: Path, dataset: Dataset) -> None:
     """An extxyz file with `REF_energy`, `REF_forces` and, where there is one, `REF_stress` (ASE's sign)."""
     frames = [_training_frame(structure) for structure in dataset]
+    import ase.io
+
     ase.io.write(path, frames, format="extxyz")
 
 
