@@ -81,11 +81,11 @@ class DirectGenerator(Generator):
             found = filters.check(candidates[sane], teacher.evaluate(candidates[sane]))
             passed[sane[found.kept]] = True
             rejected += geometry.reasons + found.reasons
-        if not passed.any():
+        if not passed[~small if not small.all() else small].any():
             listed = ", ".join(f"{count} {reason}" for reason, count in rejected.items())
             raise InsufficientDataError(
                 f"no candidate is left of the {len(candidates)} that the generators made "
-                f"({listed or 'none were made'}): check the input structures, or relax the filters"
+                f"({listed or 'none were made'}): check the input structures, or relax label.filters"
             )
         return candidates[passed], dict(rejected)
 
