@@ -276,11 +276,12 @@ def test_files_that_are_no_potential(cli, finished, tmp_path, name, expected):
     assert expected in answer.complaint()
 
 
-def test_a_damaged_ledger_is_named(cli, finished, run_copy):
+def test_a_damaged_ledger_is_written_anew(cli, finished, run_copy):
+    before = (run_copy / "ledger.csv").read_text()
     (run_copy / "ledger.csv").write_text("a,b\n1,2\n")
-    answer = cli("run", finished.config, "--run-dir", run_copy, "--from", "2")
-    assert answer.code == 2
-    assert "ledger.csv" in answer.complaint()
+    assert cli("run", finished.config, "--run-dir", run_copy).code == 0
+    assert (run_copy / "ledger.csv").read_text() == before
+    assert (run_copy / "ledger.csv.damaged").read_text() == "a,b\n1,2\n"
 
 
 def test_the_real_command_in_a_process_of_its_own(tiny, tmp_path):
