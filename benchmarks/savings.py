@@ -146,11 +146,12 @@ ALLOY = System(
                     "n_strains": 8,
                     "n_rattles": 6,
                     "n_swaps": 3,
-                    "n_motion": 8,
+                    "n_motion": 4,
+                    "max_atoms": 8,
                 }
             ]
         },
-        "label": {"n_train": 36},
+        "label": {"n_train": 24},
         "finetune": {"epochs": 60, "lr": 0.003, "scheduler_gamma": 0.95},
         "explore": {
             "n_structures": 600,
@@ -161,7 +162,7 @@ ALLOY = System(
     },
     temperatures=(300.0, 900.0, 1500.0),
     timestep=2.0,
-    few={"lattices": ["fcc"], "n_compositions": 4, "n_random": 6, "max_atoms": 8, "n_ordered": 4},
+    few={"lattices": ["fcc"], "n_compositions": 4, "n_random": 6, "n_ordered": 4, "n_motion": 1},
 )
 SYSTEMS = {"sn2": SN2, "alloy": ALLOY}
 SIZES = (1, 2, 4, 8, 16, 32)
