@@ -1,14 +1,15 @@
 """The configuration: defaults, round trips, rehearsals, budgets, and complaints that name the line."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from conftest import TINY, write_tiny
-from pyacemaker.config import PyAceConfig, load_config, load_labelling
-from pyacemaker.errors import ConfigError, InsufficientDataError
+from pyacemaker.config import LabelSettings, PyAceConfig, load_config, load_labelling
+from pyacemaker.errors import ConfigError, InsufficientDataError, UserError
 from pyacemaker.execution import Execution, InlineExecutor
-from pyacemaker.oracles import PyscfOracle, TbliteOracle
+from pyacemaker.oracles import EmtOracle, PyscfOracle, TbliteOracle
 from pyacemaker.structures.formats import read_structures
 
 
@@ -78,6 +79,34 @@ def test_a_rehearsal_is_the_same_run_with_a_cheap_oracle(tiny):
     assert rehearsed.planned_labels() == config.planned_labels() == 32
     assert str(rehearsed.default_run_dir()) == "runs/tiny-rehearsal"
     assert PyAceConfig.model_validate(rehearsed.model_dump()) == rehearsed
+
+
+def crystal(tmp_path, formula: str) -> Path:
+    reaction = TINY[TINY.index("    - kind: reaction") : TINY.index("  n_pool")]
+    return write_tiny(tmp_path, (reaction, f"    - {{kind: crystal, formula: {formula}}}\n"))
+
+
+def test_the_rehearsal_of_a_metal_is_played_by_emt(tmp_path):
+    config = load_config(crystal(tmp_path, "Cu3Au"))
+    assert config.rehearsed().dft == EmtOracle(limits=config.dft.limits)
+
+
+def test_where_nothing_can_stand_in_a_rehearsal_says_what_to_do(tmp_path):
+    with pytest.raises(
+        ConfigError, match="no built-in oracle can stand in for DFT on crystals of Mg, O"
+    ) as told:
+        load_config(crystal(tmp_path, "MgO")).rehearsed()
+    assert "leave --rehearse out" in str(told.value)
+
+
+def test_a_rehearsal_names_the_generator_whose_input_is_wrong(tmp_path):
+    with pytest.raises(UserError, match=r"^sample\.generators\.0: .*H2O"):
+        load_config(crystal(tmp_path, "H2O")).rehearsed()
+
+
+def test_dimers_take_no_labels_unless_asked():
+    assert LabelSettings(n_train=40).max_dimers() == 0
+    assert [LabelSettings(n_train=n, dimer_share=0.1).max_dimers() for n in (9, 10, 40)] == [0, 1, 4]
 
 
 def test_labelling_needs_two_keys_only(tmp_path):

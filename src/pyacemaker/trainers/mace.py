@@ -61,7 +61,7 @@ class MaceTrainer(Spec):
     forces_weight: _Positive = 100.0
     """Weight of the squared force-component error in the loss."""
     stress_weight: _Positive = 100.0
-    """Weight of the squared stress-component error; used when every structure has a stress."""
+    """Weight of the squared stress-component error, of the structures that have a stress."""
     validation_fraction: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
     """Share of the structures kept apart to choose the epoch, where no validation set is given.
 
@@ -181,7 +181,7 @@ class MaceTrainer(Spec):
 
     def _loss_arguments(self, training: Dataset) -> list[str]:
         weights = [f"--energy_weight={self.energy_weight}", f"--forces_weight={self.forces_weight}"]
-        if all(label.stress is not None for label in training.labels):
+        if any(label.stress is not None for label in training.labels):
             return ["--loss=stress", *weights, f"--stress_weight={self.stress_weight}"]
         return ["--loss=weighted", *weights]
 

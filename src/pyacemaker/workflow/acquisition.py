@@ -131,12 +131,19 @@ class Acquisition:
             anchors=self.anchors if number == 1 else (),
             n=size,
             rng=rng,
-            exclude=self.test,
+            exclude=[*self.test, *self._spare_dimers()],
             labelled=list(self._chosen),
         )
         for index, reason in zip(active.indices, active.reasons, strict=True):
             self._chosen[int(index)] = reason, number
         return active
+
+    def _spare_dimers(self) -> list[int]:
+        """Pool indices of the dimers that no label is spent on: all but a few, evenly along the curves."""
+        dimers = np.flatnonzero([structure.tag == DIMER for structure in self.pool])
+        wanted = min(len(dimers), self.context.config.label.max_dimers())
+        kept = np.unique(np.linspace(0, max(len(dimers) - 1, 0), wanted).round().astype(np.int64))
+        return [int(index) for index in np.delete(dimers, kept)]
 
     def _shift(self, teacher: MacePotential) -> dict[str, float]:
         """eV by element that bring the teacher's energies to the level of the labels."""

@@ -17,13 +17,13 @@ def check_run(config: PyAceConfig) -> None:
     _check_pool(config)
     config.dft.check_settings()
     config.execution.check()
-    for index, generator in enumerate(config.sample.generators):
+    for place, structures in config.inputs():
         try:
-            _check_covered(generator.inputs(), config.dft)
+            _check_covered(structures, config.dft)
         except UserError as error:
-            raise type(error)(f"sample.generators.{index}: {error}") from error
+            raise type(error)(f"{place}: {error}") from error
         except OracleError as error:
-            raise DataError(f"sample.generators.{index}: {error}") from error
+            raise DataError(f"{place}: {error}") from error
 
 
 def _check_pool(config: PyAceConfig) -> None:

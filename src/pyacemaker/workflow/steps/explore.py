@@ -15,6 +15,7 @@ from pyacemaker.base import fingerprint
 from pyacemaker.config import PyAceConfig
 from pyacemaker.errors import InsufficientDataError
 from pyacemaker.files import sha256_file, write_atomic, write_json
+from pyacemaker.generators.dimers import DIMER
 from pyacemaker.generators.md import MdGenerator, Trajectory, TrajectoryPlan
 from pyacemaker.potentials.foundation import FoundationSettings
 from pyacemaker.potentials.mace import MacePotential
@@ -84,7 +85,8 @@ def _outcome(plan: TrajectoryPlan, trajectory: Trajectory) -> dict[str, Any]:
 def explore(context: StepContext) -> None:
     """Write `frames.extxyz` (the surrogate pool's new structures) and `trajectories.json` (guard events)."""
     generator = context.config.explore
-    starts = read_structures(context.inputs["02_label"] / "train.extxyz")
+    labelled = read_structures(context.inputs["02_label"] / "train.extxyz")
+    starts = labelled.filter(lambda structure: structure.tag != DIMER) or labelled
     outcomes: list[dict[str, Any]] = []
     frames = Dataset()
     for round_index in range(MAX_ROUNDS):

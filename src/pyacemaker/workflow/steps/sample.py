@@ -24,7 +24,7 @@ def sample(context: StepContext) -> None:
     picking = _picking(context.config)
     generated = _generate(context, teacher)
     candidates, rejected = picking.filtered(generated, teacher)
-    pool = picking.diverse(fit_to_learn_from(candidates), teacher, context.rng)
+    pool = picking.diverse(_fit_to_label(candidates, context.config), teacher, context.rng)
     log.info("%d candidates of %d, pool of %d", len(candidates), len(generated), len(pool))
     write_structures(context.directory / "candidates.extxyz", candidates)
     write_structures(context.directory / "pool.extxyz", pool)
@@ -55,15 +55,22 @@ def _generate(context: StepContext, teacher: Potential) -> Dataset:
 
 
 def fit_to_learn_from(candidates: Dataset) -> Dataset:
-    """All but the isolated atoms, whose energies are the references, and the dimers of a charged system:
-    they are neutral, and potentials cannot tell charges apart."""
-    several = candidates.filter(lambda structure: structure.tag != ISOLATED_ATOM)
-    others = several.filter(lambda structure: structure.tag != DIMER)
-    return others if any(structure.charge for structure in others) else several
+    """All but the isolated atoms, whose energies are the references, and the dimers: a teacher gives lone
+    atoms another energy than its references, so that its dimers come apart at a wrong energy."""
+    return candidates.filter(lambda structure: structure.tag not in (ISOLATED_ATOM, DIMER))
+
+
+def _fit_to_label(candidates: Dataset, config: PyAceConfig) -> Dataset:
+    """The same, and the dimers where labels may be spent on them, unless the system is charged: they are
+    neutral, and potentials cannot tell charges apart."""
+    others = fit_to_learn_from(candidates)
+    if not config.label.max_dimers() or any(structure.charge for structure in others):
+        return others
+    return candidates.filter(lambda structure: structure.tag != ISOLATED_ATOM)
 
 
 def _settings(config: PyAceConfig) -> list[Any]:
-    return [config.sample, config.foundation, config.label.filters]
+    return [config.sample, config.foundation, config.label.filters, config.label.max_dimers() > 0]
 
 
 SAMPLE = Step(
