@@ -102,6 +102,21 @@ def test_guessed_lattice_constants_are_within_eight_percent(formula, name, measu
     assert (cell.volume * atoms / len(cell)) ** (1 / 3) == pytest.approx(measured, rel=0.08)
 
 
+@pytest.mark.parametrize(
+    ("symbol", "volume"),
+    [
+        *[("U", 20.75), ("Pu", 20.0), ("Sm", 33.2), ("S", 25.8), ("Mn", 12.2), ("B", 7.3), ("P", 19.0)],
+        *[("As", 21.5), ("Se", 27.3), ("Te", 33.9), ("Sb", 30.2), ("Ga", 19.6), ("Bi", 35.4), ("Sn", 27.0)],
+    ],
+)
+def test_elements_without_a_simple_ground_state_have_their_measured_volume(symbol, volume):
+    """Volumes from the lattice constants (Å³ per atom); the tables hold densities."""
+    assert ground_state(symbol) is None
+    assert atomic_volume(symbol) == pytest.approx(volume, rel=0.06)
+    cell = cell_of(symbol, "fcc")
+    assert cell.volume == pytest.approx(volume, rel=0.06)
+
+
 @given(st.floats(2.0, 8.0), st.floats(0.5, 3.0))
 @settings(max_examples=20, deadline=None)
 def test_given_constants_are_kept(a, ratio):

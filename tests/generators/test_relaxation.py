@@ -28,6 +28,19 @@ def test_a_cell_finds_the_lattice_constant_from_far_away():
     assert found.tag == "fcc"
 
 
+@pytest.mark.parametrize("ratio", [0.45, 2.2])
+def test_a_bad_guess_of_the_volume_is_repaired(ratio):
+    near, far = (relaxed_cell(at_volume(COPPER, x), EMT_METALS) for x in (1.0, ratio))
+    assert far.volume == pytest.approx(near.volume, rel=2e-3)
+
+
+def test_a_cell_that_is_far_too_small_stays_as_given(caplog):
+    squeezed = at_volume(COPPER, 0.2)
+    found = relaxed_cell(squeezed, EMT_METALS)
+    assert found.volume == squeezed.volume
+    assert "stays as given" in caplog.text
+
+
 def test_shear_relaxes_too():
     sheared = strained(COPPER, np.array([[0, 0.03, 0], [0.03, 0, 0], [0, 0, 0.0]]))
     found = relaxed_cell(sheared, EMT_METALS)

@@ -9,6 +9,7 @@ import numpy as np
 from ase.data import atomic_numbers, covalent_radii, reference_states
 
 from pyacemaker.errors import ConfigError
+from pyacemaker.generators.atomic_sizes import measured_volume
 from pyacemaker.structures import AtomStructure, FloatArray
 from pyacemaker.structures.neighbours import neighbour_list
 
@@ -101,7 +102,8 @@ _NON_METALS = frozenset(
     ]
 )
 _MOLECULAR = frozenset(["H", "C", "N", "O", "F", "P", "S", "Cl", "Br", "I"])
-_SMALLEST_VOLUME = 12.0  # Å³ per atom, where only the covalent radius is known
+_SMALLEST_VOLUME = 12.0  # Å³ per atom, where only the covalent radius is known; about that of O in oxides
+_CHAINS = frozenset(["Se", "Te"])  # threefold chains, which ASE's reference states call hcp
 _BOND_BY_NEIGHBOURS = {12: 1.0, 8: 0.97, 6: 0.96, 4: 0.88}
 """Length of a bond over that in close packing, by the number of neighbours (V. M. Goldschmidt, 1928)."""
 
@@ -172,6 +174,8 @@ def are_metals(symbols: Iterable[str]) -> bool:
 
 def ground_state(symbol: str) -> Prototype | None:
     """The prototype of the element's ground state (ASE's reference states), where it is one."""
+    if symbol in _CHAINS:
+        return None
     reference = reference_states[atomic_numbers[symbol]] or {}
     known = {p.name: p for p in PROTOTYPES}
     return known.get(reference.get("symmetry", ""))
@@ -284,10 +288,14 @@ def _constant_from_bonds(unit: AtomStructure) -> float:
 
 
 def atomic_volume(symbol: str) -> float:
-    """Å³ per atom of the element's crystal (ASE's reference states), or 8 R_cov³ (12 at least)."""
+    """Å³ per atom of the element's crystal: of its ground state (ASE's reference states), or measured.
+
+    Of elements that are gases, and where nothing is known, 8 R_cov³ (12 at least).
+    """
     own = ground_state(symbol)
     if own is None:
-        return max(float(8.0 * covalent_radii[atomic_numbers[symbol]] ** 3), _SMALLEST_VOLUME)
+        guess = max(float(8.0 * covalent_radii[atomic_numbers[symbol]] ** 3), _SMALLEST_VOLUME)
+        return measured_volume(symbol) or guess
     ratio = _element_ratio([symbol], own) or own.c_over_a
     unit = _unit_cell([symbol], own, ratio)
     a = reference_states[atomic_numbers[symbol]]["a"]

@@ -11,26 +11,61 @@ from pyacemaker.structures import AtomStructure, FloatArray
 log = logging.getLogger(__name__)
 
 _RELAXED = 0.01  # eV/Å, of the forces on atoms and cell
-_LARGEST_CHANGE = 1.8  # factor on the volume beyond which a relaxation has left the structure
+_LARGEST_CHANGE = 3.0  # factor on the volume beyond which a relaxation has left the structure
+_FAR = 1.25  # factor on the volume by which a stage may change the cell without another one
+_STAGES = 3
 _LONGEST_STEP = 0.1  # Å
 
 
 def relaxed_cell(structure: AtomStructure, teacher: Potential, steps: int = 60) -> AtomStructure:
-    """Cell and positions at the nearest minimum; unchanged, with a warning, where that explodes."""
+    """Cell and positions at the nearest minimum; unchanged, with a warning, where that explodes.
+
+    A stage has `steps` steps at most; after one that ends before the minimum with a volume far from its
+    start, the next begins anew there. A volume of more than three times the first, or of less than a third,
+    is no minimum of the same structure any more.
+    """
+    found, converged = _stage(structure, teacher, steps)
+    previous = structure
+    for _ in range(_STAGES - 1):
+        if converged or not _FAR < _change(previous, found) < _LARGEST_CHANGE:
+            break
+        previous = found
+        found, converged = _stage(found, teacher, steps)
+    change = _change(structure, found)
+    if not change < _LARGEST_CHANGE:
+        log.warning(
+            "%s has no minimum near its cell on this potential (the volume went from %.1f to %.1f Å³) and "
+            "stays as given",
+            structure.tag,
+            structure.volume or np.nan,
+            found.volume or np.nan,
+        )
+        return structure
+    if change > _FAR:
+        log.info(
+            "%s: the cell relaxed from %.1f to %.1f Å³, far from where it began",
+            *(structure.tag, structure.volume or np.nan, found.volume or np.nan),
+        )
+    return found
+
+
+def _stage(structure: AtomStructure, teacher: Potential, steps: int) -> tuple[AtomStructure, bool]:
+    """The structure after some steps of BFGS on cell and positions, and whether it is at the minimum."""
     from ase.filters import FrechetCellFilter
     from ase.optimize import BFGS
 
     atoms = structure.to_atoms()
     atoms.calc = teacher.calculator()
-    BFGS(FrechetCellFilter(atoms), logfile=None, maxstep=_LONGEST_STEP).run(fmax=_RELAXED, steps=steps)
-    found = structure.replace(
-        positions=atoms.get_positions(), cell=np.array(atoms.cell), labels=None, label_weights=None
-    )
-    ratio = (found.volume or np.nan) / (structure.volume or np.nan)
-    if not 1 / _LARGEST_CHANGE < ratio < _LARGEST_CHANGE:
-        log.warning("%s has no minimum near its cell on this potential and stays as given", structure.tag)
-        return structure
-    return found
+    optimizer = BFGS(FrechetCellFilter(atoms), logfile=None, maxstep=_LONGEST_STEP)
+    converged = bool(optimizer.run(fmax=_RELAXED, steps=steps))
+    positions, cell = atoms.get_positions(), np.array(atoms.cell)
+    return structure.replace(positions=positions, cell=cell, labels=None, label_weights=None), converged
+
+
+def _change(before: AtomStructure, after: AtomStructure) -> float:
+    """The factor, at least 1, between two volumes; NaN where one is missing."""
+    ratio = (after.volume or np.nan) / (before.volume or np.nan)
+    return float(max(ratio, 1.0 / ratio))
 
 
 def downhill(structures: Sequence[AtomStructure], teacher: Potential, steps: int) -> list[AtomStructure]:
