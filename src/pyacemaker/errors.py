@@ -16,7 +16,8 @@
     │   ├── ConvergenceError           the electronic structure did not converge
     │   ├── UnphysicalLabelError       a label or a geometry failed a sanity check
     │   ├── OracleTimeoutError         the calculation ran past its time limit
-    │   └── OracleCrashError           the calculation's process died
+    │   ├── OracleCrashError           the calculation's process died
+    │   └── EngineError                the engine ended without an answer, not for the physics
     ├── TooManyFailuresError           more labels failed than `max_failed_fraction` allows
     ├── ExecutionError                 the batch system or the pool of workers broke down
     ├── TrainingError                  a trainer ended without a usable model
@@ -72,7 +73,12 @@ class InsufficientDataError(UserError):
 
 
 class OracleError(PyacemakerError):
-    """One structure could not be labelled; the failure is filed and the run goes on."""
+    """One structure could not be labelled; the failure is filed and the run goes on.
+
+    permanent: whether asking again would give the same answer; otherwise the next run asks again.
+    """
+
+    permanent = True
 
 
 class ConvergenceError(OracleError):
@@ -86,9 +92,19 @@ class UnphysicalLabelError(OracleError):
 class OracleTimeoutError(OracleError):
     """The calculation ran past its time limit."""
 
+    permanent = False
+
 
 class OracleCrashError(OracleError):
     """The calculation's process died without an answer."""
+
+    permanent = False
+
+
+class EngineError(OracleError):
+    """The engine ended without an answer, and not for the physics: a library, a file, its input."""
+
+    permanent = False
 
 
 class TooManyFailuresError(PyacemakerError):

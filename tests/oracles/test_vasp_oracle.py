@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from pyacemaker.errors import (
     ConfigError,
     ConvergenceError,
+    EngineError,
     EngineMissingError,
     OracleCrashError,
     OracleError,
@@ -107,10 +108,10 @@ class TestOutput:
         with pytest.raises(ConvergenceError):
             check_electronic_convergence(REAL / name)
 
-    def test_an_outcar_that_ends_too_early_is_unconverged(self, tmp_path):
+    def test_an_outcar_that_ends_too_early_is_a_crash(self, tmp_path):
         text = CONVERGED.read_text()
         (tmp_path / "OUTCAR").write_text(text[: text.index("aborting")])
-        with pytest.raises(ConvergenceError, match="ends within"):
+        with pytest.raises(OracleCrashError, match="ends within"):
             check_electronic_convergence(tmp_path / "OUTCAR")
 
     @pytest.mark.parametrize("share", [0.1, 0.5, 0.99])
@@ -131,10 +132,10 @@ class TestOutput:
     @pytest.mark.parametrize(
         ("command", "error", "message"),
         [
-            ("(exit 3)", OracleError, "exit code 3"),
-            ("echo 'I REFUSE TO CONTINUE' && (exit 1)", OracleError, "I REFUSE TO CONTINUE"),
+            ("(exit 3)", EngineError, "exit code 3"),
+            ("echo 'I REFUSE TO CONTINUE' && (exit 1)", EngineError, "I REFUSE TO CONTINUE"),
             ("kill -9 $$; true", OracleCrashError, "killed by signal 9"),
-            ("true", OracleError, "wrote no vasprun.xml"),
+            ("true", EngineError, "wrote no vasprun.xml"),
             ("no-such-vasp; exit $?", EngineMissingError, "does not find the program"),
         ],
     )

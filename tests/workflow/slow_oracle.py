@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pyacemaker.errors import ConvergenceError
+from pyacemaker.errors import ConvergenceError, EngineError
 from pyacemaker.execution import LocalExecutor
 from pyacemaker.oracles import LennardJonesOracle
 from pyacemaker.oracles.base import Oracle
@@ -26,6 +26,8 @@ class SlowOracle(Oracle):
     """Tags of structures that kill the process."""
     buggy: tuple[str, ...] = ()
     """Tags of structures that raise an error of no kind of ours."""
+    broken: tuple[str, ...] = ()
+    """Tags of structures for which the engine lacks a library."""
 
     def version(self):
         return "slow 1"
@@ -38,6 +40,8 @@ class SlowOracle(Oracle):
             raise ConvergenceError(f"structure {structure.id}: 60 cycles were not enough")
         if structure.tag in self.deadly:
             os._exit(1)
+        if structure.tag in self.broken:
+            raise EngineError("exit code 127: error while loading shared libraries")
         if structure.tag in self.buggy:
             raise ZeroDivisionError("a bug in the laboratory's code")
         return LennardJonesOracle(epsilon=1.0).compute(structure)

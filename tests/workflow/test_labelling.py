@@ -223,6 +223,19 @@ class TestFailures:
         assert len(diary(tmp_path)) == 4
         assert [row.outcome for row in rows(tmp_path)].count("OracleCrashError") == 2
 
+    def test_a_broken_engine_is_asked_again_and_only_physics_is_shared(self, slow, tmp_path):
+        def label(name):
+            store = LabelStore(tmp_path / name, tmp_path / "pool")
+            ledger = Ledger(tmp_path / f"{name}.csv", store)
+            oracle = slow(broken=("c0",), unconverged=("c1",))
+            return label_structures(clusters(4), oracle, INLINE, store, ledger, reason=name)
+
+        for name, calls in (("a", 4), ("a", 5), ("b", 6)):
+            broken, unconverged = label(name).failures
+            assert broken.message.startswith("exit code 127")
+            assert unconverged.message.startswith("filed earlier; ") == (calls > 4)
+            assert len(diary(tmp_path)) == calls
+
     def test_a_timeout_is_filed_with_what_it_cost(self, label, slow, tmp_path):
         executor = LocalExecutor(workers=1, timeout_s=0.4)
         limits = LabelLimits(max_failed_fraction=1.0)

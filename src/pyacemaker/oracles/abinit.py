@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pyacemaker.errors import (
     ConfigError,
     ConvergenceError,
-    OracleError,
+    EngineError,
     PyacemakerError,
     UnsupportedElementError,
 )
@@ -111,7 +111,7 @@ class AbinitOracle(CalculatorOracle):
         if _UNCONVERGED.search(text):
             raise ConvergenceError("ABINIT ran out of SCF steps")
         if "Calculation completed" not in text:
-            raise OracleError("ABINIT's output is not complete")
+            raise EngineError("ABINIT's output is not complete")
 
     def explain(self, error: Exception, job: Job) -> PyacemakerError:
         """What ABINIT wrote before it ended."""
@@ -120,7 +120,7 @@ class AbinitOracle(CalculatorOracle):
             return ConvergenceError("ABINIT ran out of SCF steps")
         complaint = _COMPLAINT.search(text)
         if complaint is not None:
-            return OracleError(f"ABINIT refuses: {one_line(complaint.group(1))}")
+            return EngineError(f"ABINIT refuses: {one_line(complaint.group(1))}")
         code = error.returncode if isinstance(error, CalledProcessError) else 0
         files = (job.directory / ERRORS, job.directory / LOG)
         return crash("ABINIT", code, *files) if code else super().explain(error, job)

@@ -11,7 +11,7 @@ import numpy as np
 from ase import __version__ as ase_version
 from pydantic import Field
 
-from pyacemaker.errors import ConfigError, ConvergenceError, EngineMissingError, OracleError, PyacemakerError
+from pyacemaker.errors import ConfigError, ConvergenceError, EngineError, EngineMissingError, PyacemakerError
 from pyacemaker.oracles.base import Oracle
 from pyacemaker.oracles.boxes import boxed
 from pyacemaker.oracles.calculators import CalculatorOracle, Job, Parameters, one_line
@@ -82,7 +82,7 @@ class AnyCalculatorOracle(CalculatorOracle):
         kind = type(error).__name__
         if kind == "SCFError" or "Converge" in kind:
             return ConvergenceError(f"{self.calculator} did not converge: {one_line(str(error))}")
-        return OracleError(f"{self.calculator} failed: {kind}: {one_line(str(error))}")
+        return EngineError(f"{self.calculator} failed: {kind}: {one_line(str(error))}")
 
     def _labels(self, calculator: "Calculator", job: Job) -> Labels:
         known = getattr(calculator, "implemented_properties", ("free_energy", "stress"))

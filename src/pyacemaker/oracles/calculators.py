@@ -13,7 +13,14 @@ from pydantic import Field, model_validator
 
 from pyacemaker.base import fingerprint
 from pyacemaker.environment import expand
-from pyacemaker.errors import ConfigError, ConvergenceError, OracleCrashError, OracleError, PyacemakerError
+from pyacemaker.errors import (
+    ConfigError,
+    ConvergenceError,
+    EngineError,
+    OracleCrashError,
+    OracleError,
+    PyacemakerError,
+)
 from pyacemaker.files import sha256_file
 from pyacemaker.oracles.base import label_key
 from pyacemaker.oracles.boxes import Grid, boxed, kpoint_grid
@@ -123,7 +130,7 @@ class CalculatorOracle(DftOracle):
 
     def explain(self, error: Exception, job: Job) -> PyacemakerError:
         """The typed error for what the calculator raised."""
-        return OracleError(f"the calculator failed: {type(error).__name__}: {one_line(str(error))}")
+        return EngineError(f"the calculator failed: {type(error).__name__}: {one_line(str(error))}")
 
     def close(self, calculator: "Calculator") -> None:
         """End what the calculator keeps running; called once after every job."""
@@ -329,9 +336,9 @@ def ended_by_signal(return_code: int) -> bool:
 
 
 def crash(name: str, return_code: int, *files: Path) -> OracleError:
-    """The error for a program that ended with this code: a crash, or a refusal that a retry would repeat."""
+    """The error for a program that ended with this code: a crash, or nothing that it explains."""
     words = last_words(*files)
     if ended_by_signal(return_code):
         number = -return_code if return_code < 0 else return_code - 128
         return OracleCrashError(f"{name} was killed by signal {number}: {words}")
-    return OracleError(f"{name} ended with exit code {return_code}: {words}")
+    return EngineError(f"{name} ended with exit code {return_code}: {words}")

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pyacemaker.errors import ConfigError, ConvergenceError, OracleCrashError, OracleError, PyacemakerError
+from pyacemaker.errors import ConfigError, ConvergenceError, EngineError, OracleCrashError, PyacemakerError
 from pyacemaker.oracles.boxes import Grid
 from pyacemaker.oracles.calculators import CalculatorOracle, Job, KSpacing, Parameters, last_words, one_line
 from pyacemaker.oracles.programs import program_command, program_output
@@ -116,8 +116,10 @@ class Cp2kOracle(CalculatorOracle):
     def check_converged(self, calculator: "Calculator", job: Job) -> None:
         """The output has to say that the SCF converged, and nowhere that it did not."""
         text = _text(job)
-        if _UNCONVERGED.search(text) or "SCF run converged" not in text:
-            raise ConvergenceError("CP2K does not say that the SCF converged")
+        if _UNCONVERGED.search(text):
+            raise ConvergenceError("the SCF of CP2K did not converge")
+        if "SCF run converged" not in text:
+            raise EngineError("CP2K does not say whether the SCF converged: its output is cut off")
 
     def explain(self, error: Exception, job: Job) -> PyacemakerError:
         """What CP2K wrote before its shell ended."""
@@ -126,7 +128,7 @@ class Cp2kOracle(CalculatorOracle):
             return ConvergenceError("the SCF of CP2K did not converge")
         if "ABORT" in text:
             complaint = re.sub(r"[*_/\\|\s]+", " ", text[text.rindex("ABORT") :])
-            return OracleError(f"CP2K refuses: {one_line(complaint)}")
+            return EngineError(f"CP2K refuses: {one_line(complaint)}")
         if isinstance(error, AssertionError | BrokenPipeError | ValueError):
             return OracleCrashError(f"CP2K's shell died: {last_words(job.directory / OUTPUT)}")
         return super().explain(error, job)

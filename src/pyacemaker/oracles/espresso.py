@@ -11,7 +11,7 @@ from pyacemaker.environment import expand
 from pyacemaker.errors import (
     ConfigError,
     ConvergenceError,
-    OracleError,
+    EngineError,
     PyacemakerError,
     UnsupportedElementError,
 )
@@ -144,8 +144,10 @@ class EspressoOracle(CalculatorOracle):
     def check_converged(self, calculator: "Calculator", job: Job) -> None:
         """pw.x has to say that convergence was achieved, and nowhere that it was not."""
         text = _read(job.directory / OUTPUT)
-        if "convergence has been achieved" not in text or "convergence NOT achieved" in text:
-            raise ConvergenceError("pw.x does not say that the SCF converged")
+        if "convergence NOT achieved" in text:
+            raise ConvergenceError("the SCF of pw.x did not converge")
+        if "convergence has been achieved" not in text:
+            raise EngineError("pw.x does not say whether the SCF converged: its output is cut off")
 
     def explain(self, error: Exception, job: Job) -> PyacemakerError:
         """What pw.x wrote before it ended."""
@@ -154,7 +156,7 @@ class EspressoOracle(CalculatorOracle):
             return ConvergenceError("the SCF of pw.x did not converge")
         complaint = re.search(r"Error in routine (.*?)%%%%", text, re.S)
         if complaint is not None and "cholesky" not in complaint.group(1):
-            return OracleError(f"pw.x refuses: {one_line(complaint.group(1))}")
+            return EngineError(f"pw.x refuses: {one_line(complaint.group(1))}")
         if complaint is not None:
             return ConvergenceError(f"the diagonalisation failed: {one_line(complaint.group(1))}")
         files = (job.directory / ERRORS, job.directory / OUTPUT)

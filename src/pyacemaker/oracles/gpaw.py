@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from pyacemaker.errors import ConvergenceError, OracleError, PyacemakerError, UnsupportedElementError
+from pyacemaker.errors import ConvergenceError, EngineError, PyacemakerError, UnsupportedElementError
 from pyacemaker.oracles.calculators import CalculatorOracle, Job, KSpacing, Parameters, one_line
 from pyacemaker.oracles.molecules import installed_version
 
@@ -89,7 +89,7 @@ class GpawOracle(CalculatorOracle):
             return UnsupportedElementError(
                 f"GPAW has no PAW data for all of {elements}: {one_line(str(error))}"
             )
-        return OracleError(f"GPAW failed: {kind}: {one_line(str(error))}")
+        return EngineError(f"GPAW failed: {kind}: {one_line(str(error))}")
 
     def pseudopotentials(self, symbol: str) -> list[Path]:
         """All PAW data sets of an element in GPAW's search path; `UnsupportedElementError` without any."""

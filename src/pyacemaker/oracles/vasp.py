@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 from pyacemaker.errors import (
     ConfigError,
     ConvergenceError,
+    EngineError,
     EngineMissingError,
     OracleCrashError,
     OracleError,
@@ -156,8 +157,9 @@ class VaspOracle(CalculatorOracle):
             try:
                 check_electronic_convergence(job.directory / "OUTCAR")
             except ConvergenceError as unconverged:
-                if "not reached" in str(unconverged):
-                    return unconverged
+                return unconverged
+            except OracleCrashError:  # the exit code may say more
+                pass
         ended = re.search(r"returned an error: (-?\d+)", str(error))
         if ended is not None:
             code = int(ended.group(1))
@@ -173,7 +175,7 @@ class VaspOracle(CalculatorOracle):
             check_finished(job.directory)
         except OracleError as unfinished:
             return unfinished
-        return OracleError(f"VASP's output cannot be read: {type(error).__name__}: {one_line(str(error))}")
+        return EngineError(f"VASP's output cannot be read: {type(error).__name__}: {one_line(str(error))}")
 
     def _command(self) -> str:
         return program_command(self.command, "dft.command")
@@ -213,11 +215,14 @@ def _settled_paths(generator: Any) -> Any:
 def check_electronic_convergence(outcar: Path) -> None:
     """`ConvergenceError` unless the last electronic loop of an OUTCAR ended because EDIFF was reached.
 
+    `EngineError` without an OUTCAR, `OracleCrashError` for one that ends earlier.
     The energy changes between steps do not decide: VASP's own verdict does.
     """
+    if not outcar.is_file():
+        raise EngineError("VASP wrote no OUTCAR")
     verdicts = [line for line in outcar.read_text(errors="replace").splitlines() if "aborting loop" in line]
     if not verdicts:
-        raise ConvergenceError("OUTCAR ends within the electronic minimisation")
+        raise OracleCrashError("OUTCAR ends within the electronic minimisation")
     if "EDIFF is reached" not in verdicts[-1]:
         raise ConvergenceError("the electronic minimisation of VASP ended with EDIFF not reached")
 
@@ -226,7 +231,7 @@ def check_finished(directory: Path) -> None:
     """`OracleError` where VASP stopped early: no vasprun.xml, or one without its end."""
     path = directory / "vasprun.xml"
     if not path.is_file() or path.stat().st_size == 0:
-        raise OracleError(f"VASP wrote no vasprun.xml: {last_words(directory / 'vasp.out')}")
+        raise EngineError(f"VASP wrote no vasprun.xml: {last_words(directory / 'vasp.out')}")
     try:
         ElementTree.parse(path)
     except ElementTree.ParseError as error:

@@ -11,6 +11,8 @@ from pyacemaker.structures.structure import AtomStructure, Labels
 
 OK = "ok"
 """The outcome of a calculation that gave a label."""
+PHYSICS = frozenset({"ConvergenceError", "UnphysicalLabelError"})
+"""Failures that do not depend on the machine."""
 
 
 @dataclass(frozen=True)
@@ -20,10 +22,10 @@ class LabelRecord:
     key: of structure, settings and engine version. structure_id: content hash of the structure. engine: name
     and version. settings: the oracle's settings; method: their hash, with the engine's. outcome: `ok`, or the
     name of the error. message: the error's text. permanent: whether asking again would give the same answer
-    (false after a crash or a timeout). core_seconds: CPU time. started: ISO 8601, UTC. energy: eV. forces:
-    (n, 3) nested tuples, eV/Å. stress: (6,), eV/Å³, ASE's order and sign; None without one. geometry: the
-    structure as `geometry_of` gives it; None in records that know only its id. reason, round: who asked, and
-    in which round. reused: another run that shares a store computed it.
+    (false after a crash, a timeout, or where the engine is not in order). core_seconds: CPU time. started:
+    ISO 8601, UTC. energy: eV. forces: (n, 3) nested tuples, eV/Å. stress: (6,), eV/Å³, ASE's order and sign;
+    None without one. geometry: the structure as `geometry_of` gives it; None in records that know only its
+    id. reason, round: who asked, and in which round. reused: another run that shares a store computed it.
     """
 
     key: str
@@ -53,6 +55,11 @@ class LabelRecord:
     def is_final(self) -> bool:
         """Whether there is no point in computing it again: a label, or a permanent failure."""
         return self.is_ok or self.permanent
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether it holds wherever it was computed: a label, or a permanent failure of the physics."""
+        return self.is_ok or (self.permanent and self.outcome in PHYSICS)
 
     @property
     def tag(self) -> str:

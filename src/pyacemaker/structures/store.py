@@ -81,10 +81,13 @@ class LabelStore:
         return written
 
     def borrow(self, key: str, *, reason: str, round_number: int, tag: str) -> LabelRecord | None:
-        """The final record of `key` in the shared store, marked as reused and kept here; None without one."""
+        """The record of `key` in the shared store, marked as reused and kept here; None without one.
+
+        Failures that another machine would not repeat are not shared.
+        """
         self._opened()
         record = None if self._shared is None else self._shared.get(key)
-        if record is None or not record.is_final:
+        if record is None or not record.is_shared:
             return None
         geometry = None if record.geometry is None else {**record.geometry, "tag": tag}
         record = replace(record, reused=True, reason=reason, round=round_number, geometry=geometry)
@@ -140,7 +143,7 @@ class LabelStore:
             records = list(self._pending.values())
             database.put(records, self._pending_calls)
             if self._shared is not None:
-                self._shared.put(r for r in records if r.is_final and not r.reused)
+                self._shared.put(r for r in records if r.is_shared and not r.reused)
             self._pending, self._pending_calls = {}, []
         self._flushed = time.monotonic()
         if len(self._unpacked) >= PACK:
@@ -268,7 +271,7 @@ class LabelStore:
             ) from error
         known = set(shared.keys())
         own = (record for record in database.records() if record.key not in known)
-        _in_batches((r for r in own if r.is_final and not r.reused), shared.put)
+        _in_batches((r for r in own if r.is_shared and not r.reused), shared.put)
         return shared
 
 

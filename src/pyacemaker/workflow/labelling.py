@@ -11,9 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pyacemaker.errors import (
-    OracleCrashError,
     OracleError,
-    OracleTimeoutError,
     TooManyFailuresError,
     UserError,
 )
@@ -176,8 +174,7 @@ def compute_label(task: LabelTask) -> str:
     try:
         outcome = {"outcome": OK, **LabelRecord.label_fields(task.oracle.calculate(task.structure))}
     except OracleError as error:
-        permanent = not isinstance(error, OracleCrashError | OracleTimeoutError)
-        outcome = {"outcome": type(error).__name__, "message": str(error), "permanent": permanent}
+        outcome = {"outcome": type(error).__name__, "message": str(error), "permanent": error.permanent}
     seconds = _cpu_seconds() - before
     ResultFiles(task.directory).put(task.record(core_seconds=seconds, started=started, **outcome))
     return task.key
@@ -213,7 +210,7 @@ class _Labelling:
             record = self.store.get(key)
             if record is not None and record.is_final:
                 self.reused += 1
-                self._file(record)
+                self._file(record, "filed earlier; ")
             elif not self._borrow(key):
                 yield key
 
@@ -270,13 +267,16 @@ class _Labelling:
         if record is None:
             return False
         self.reused += 1
-        self._file(record)
+        self._file(record, "filed earlier; ")
         return True
 
-    def _file(self, record: LabelRecord) -> None:
-        """Judge a record by the limits, enter it in the ledger where it is missing, and keep its label."""
+    def _file(self, record: LabelRecord, before: str = "") -> None:
+        """Judge a record by the limits, enter it in the ledger where it is missing, and keep its label.
+
+        before: put before the message of a failure.
+        """
         structure = self.requests[record.key]
-        kind, message = record.outcome, record.message
+        kind, message = record.outcome, before + record.message
         if record.is_ok:
             try:
                 self.oracle.check_labels(structure, record.labels())
