@@ -187,10 +187,14 @@ class TestPlugins:
             AnyCalculatorOracle(calculator="toy_calculators:Nothing").check_settings()
 
     def test_settings_that_the_calculator_does_not_know(self):
-        oracle = AnyCalculatorOracle(
-            calculator="ase.calculators.emt:EMT", parameters={"nonsense": 1, "x": [1]}
-        )
-        oracle.check_settings()
+        for name, wrong, right in (
+            ("emt:EMT", "nonsense", "asap_cutoff"),
+            ("lj:LennardJones", "sigmaa", "sigma"),
+        ):
+            calculator = f"ase.calculators.{name}"
+            AnyCalculatorOracle(calculator=calculator, parameters={right: 1}).check_settings()
+            with pytest.raises(ConfigError, match=f"{wrong} is no parameter"):
+                AnyCalculatorOracle(calculator=calculator, parameters={wrong: 1}).check_settings()
         with pytest.raises(OracleError, match=r"failed|refuses"):
             AnyCalculatorOracle(calculator=SPRINGS, parameters={"failure": "bad"}).label(WATER)
 

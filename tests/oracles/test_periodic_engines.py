@@ -114,6 +114,14 @@ class TestEspresso(PlaneWaveEngine):
             oracle.model_copy(update={"command": "true"}).version()
 
 
+def test_misspelt_namelist_entries_are_refused():
+    for entries in ({"ecutwf": 30}, {"system": {"ecutwf": 30}}, {"sistem": {"ecutwfc": 30}}):
+        with pytest.raises(ValidationError, match=r"no namelist of pw\.x"):
+            EspressoOracle(parameters={"input_data": entries})
+    known = {"system": {"ecutwfc": 30, "starting_magnetization(1)": 0.5}, "Degauss": 0.01}
+    assert EspressoOracle(parameters={"input_data": known}).parameters["input_data"] == known
+
+
 @pytest.mark.slow
 @pytest.mark.espresso
 @needs(shutil.which("pw.x") and ESPRESSO_PSEUDO.is_dir(), "Quantum ESPRESSO with pseudopotentials")

@@ -143,6 +143,18 @@ class TestOutput:
         with pytest.raises(error, match=message):
             vasp(command).label(DIAMOND)
 
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            ({"numbers": np.array([6, 8])}, "holds C2, not CO"),
+            ({"cell": 1.01 * DIAMOND.cell}, "another cell"),
+            ({"positions": DIAMOND.positions + np.array([[0, 0, 0], [0.01, 0, 0]])}, "other positions"),
+        ],
+    )
+    def test_the_output_of_another_structure_is_refused(self, vasp, change, message):
+        with pytest.raises(EngineError, match=message):
+            vasp().label(DIAMOND.replace(**change))
+
     def test_another_release_is_refused(self, vasp):
         assert vasp(release="6.3.0").label(DIAMOND).energy < 0
         assert vasp(release="6.3.0").version() == "vasp 6.3.0"
@@ -205,6 +217,13 @@ class TestInput:
     def test_what_parameters_may_not_name(self, parameters, message):
         with pytest.raises(ValidationError, match=message):
             VaspOracle(parameters=parameters)
+
+    def test_misspelt_tags_are_refused_but_not_those_that_ase_does_not_know(self, vasp):
+        with pytest.raises(ValidationError, match=r"encutt is no INCAR tag .* did you mean encut\?"):
+            VaspOracle(parameters={"encutt": 400})
+        oracle = vasp(parameters={"xc": "PBE", "pp_version": "64", "custom": {"lfancy": ".TRUE."}})
+        oracle.label(DIAMOND)
+        assert incar_tags((written(oracle) / "INCAR").read_text())["lfancy"] == "T"
 
     @pytest.mark.parametrize("tag", ["ismear", "sigma", "encut", "prec", "lreal", "isym", "ispin", "nbands"])
     def test_retries_may_not_change_the_physics(self, tag):

@@ -14,7 +14,7 @@ from pydantic import Field
 from pyacemaker.errors import ConfigError, ConvergenceError, EngineError, EngineMissingError, PyacemakerError
 from pyacemaker.oracles.base import Oracle
 from pyacemaker.oracles.boxes import boxed
-from pyacemaker.oracles.calculators import CalculatorOracle, Job, Parameters, one_line
+from pyacemaker.oracles.calculators import CalculatorOracle, Job, Parameters, did_you_mean, one_line
 from pyacemaker.structures import AtomStructure, Labels
 
 if TYPE_CHECKING:
@@ -46,6 +46,17 @@ class AnyCalculatorOracle(CalculatorOracle):
         """The class, ASE's version, and that of the package which the class comes from."""
         package = _package(self._load().__module__.partition(".")[0])
         return f"{self.calculator} (ase {ase_version}{package})"
+
+    def check_settings(self) -> None:
+        """Also refuses parameters that a calculator of ASE's own would ignore."""
+        super().check_settings()
+        make = self._load()
+        known = _known_parameters(make)
+        for name in self.parameters if known else ():
+            if name not in known:
+                raise ConfigError(
+                    f"dft.parameters.{name} is no parameter of {self.calculator}{did_you_mean(name, known)}"
+                )
 
     def refused_in_retry(self, retry: Parameters) -> set[str]:
         """What `minimiser` does not name."""
@@ -144,6 +155,21 @@ def plain_calculator(value: Any) -> Any:
 
 def _is_calculator(found: Any) -> bool:
     return isinstance(found, type) and hasattr(found, "get_potential_energy")
+
+
+def _known_parameters(make: Callable[..., Any]) -> set[str]:
+    """The names of all parameters of one of ASE's force fields; empty where they cannot be known.
+
+    Programs that ASE writes input files for, and Psi4, take more than their `default_parameters` name.
+    """
+    from ase.calculators.calculator import Calculator, FileIOCalculator
+
+    if not isinstance(make, type) or not issubclass(make, Calculator):
+        return set()
+    is_open = issubclass(make, FileIOCalculator) or make.__module__ == "ase.calculators.psi4"
+    if is_open or not make.default_parameters or not make.__module__.startswith("ase."):
+        return set()
+    return set(make.default_parameters) | (_arguments(make) - {"self", "kwargs"})
 
 
 def _arguments(make: Callable[..., Any]) -> set[str]:

@@ -4,6 +4,7 @@ import re
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
@@ -311,6 +312,12 @@ def file_hash(path: Path) -> str:
 @lru_cache(maxsize=1024)
 def _file_hash(path: Path, modified: int, size: int) -> str:
     return sha256_file(path)
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """`: did you mean X?` with the known name that is most like `name`, or `: remove it`."""
+    close = get_close_matches(name, list(known), n=1)
+    return f": did you mean {close[0]}?" if close else ": remove it"
 
 
 def one_line(text: str, limit: int = 300) -> str:

@@ -21,6 +21,7 @@ from pyacemaker.oracles.calculators import (
     KSpacing,
     Parameters,
     crash,
+    did_you_mean,
     merged,
     one_line,
 )
@@ -74,6 +75,7 @@ class EspressoOracle(CalculatorOracle):
     @model_validator(mode="after")
     def _single_points_only(self) -> Self:
         settings = flat_input(self.parameters)
+        _refuse_unknown(settings)
         if settings.get("calculation", "scf") != "scf":
             raise ValueError(f"calculation = {settings['calculation']!r} moves the atoms: labels need scf")
         for key in ("pseudo_dir", "outdir", "tot_charge", "tot_magnetization", "nspin"):
@@ -194,6 +196,18 @@ def nested_input(parameters: Parameters) -> dict[str, dict[str, Any]]:
     sections = Namelist(flat_input(parameters))
     sections.to_nested("pw")
     return {str(name).lower(): dict(content) for name, content in sections.items()}
+
+
+def _refuse_unknown(entries: Parameters) -> None:
+    """`ValueError` for an entry of no namelist of pw.x: ASE would leave it out and say nothing."""
+    from ase.io.espresso_namelist.keys import ALL_KEYS
+
+    known = {name.lower() for names in ALL_KEYS["pw"].values() for name in names}
+    for entry in entries:
+        if entry.partition("(")[0].strip() not in known:
+            raise ValueError(
+                f"parameters.input_data.{entry} is in no namelist of pw.x{did_you_mean(entry, known)}"
+            )
 
 
 _SECTIONS = ("control", "system", "electrons", "ions", "cell")

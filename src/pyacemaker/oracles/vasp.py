@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from xml.etree import ElementTree
 
+import numpy as np
 from pydantic import Field, model_validator
 
 from pyacemaker.errors import (
@@ -26,6 +27,7 @@ from pyacemaker.oracles.calculators import (
     KSpacing,
     Parameters,
     crash,
+    did_you_mean,
     last_words,
     one_line,
 )
@@ -100,6 +102,20 @@ class VaspOracle(CalculatorOracle):
             raise ValueError("parameters.setups has to go by element, not by the number of an atom")
         return self
 
+    @model_validator(mode="after")
+    def _known_tags(self) -> Self:
+        from ase.calculators.vasp.create_input import GenerateVaspInput
+
+        plain = vars(GenerateVaspInput())
+        known = {tag for name, tags in plain.items() if name.endswith("_params") for tag in tags}
+        for tag in {**self.parameters, **{tag: 1 for retry in self.retries for tag in retry}}:
+            if tag not in known:
+                raise ValueError(
+                    f"parameters.{tag} is no INCAR tag that ASE knows{did_you_mean(tag, known)} (what VASP "
+                    f"knows and ASE does not belongs in parameters.custom: {{{tag}: value}})"
+                )
+        return self
+
     def version(self) -> str:
         """`vasp` and the release that the settings name: VASP says its version only when it runs."""
         return "vasp" if self.release is None else f"vasp {self.release}"
@@ -145,6 +161,7 @@ class VaspOracle(CalculatorOracle):
     def check_converged(self, calculator: "Calculator", job: Job) -> None:
         """OUTCAR has to say that EDIFF was reached; vasprun.xml has to be whole and of the named release."""
         check_finished(job.directory)
+        check_same_structure(job)
         check_electronic_convergence(job.directory / "OUTCAR")
         found = vasp_release(job.directory / "vasprun.xml")
         if self.release is not None and found != self.release:
@@ -173,8 +190,9 @@ class VaspOracle(CalculatorOracle):
             return crash("VASP", code, *files)
         try:
             check_finished(job.directory)
-        except OracleError as unfinished:
-            return unfinished
+            check_same_structure(job)
+        except OracleError as unusable:
+            return unusable
         return EngineError(f"VASP's output cannot be read: {type(error).__name__}: {one_line(str(error))}")
 
     def _command(self) -> str:
@@ -236,6 +254,30 @@ def check_finished(directory: Path) -> None:
         ElementTree.parse(path)
     except ElementTree.ParseError as error:
         raise OracleCrashError(f"vasprun.xml is truncated: {last_words(directory / 'vasp.out')}") from error
+
+
+def check_same_structure(job: Job) -> None:
+    """`EngineError` where vasprun.xml is another structure's: elements, cell, or positions (10⁻³ Å)."""
+    from ase.geometry import find_mic
+    from ase.io import read
+
+    found, wanted = read(job.directory / "vasprun.xml"), read(job.directory / "POSCAR")
+    differs = ""
+    if found.get_chemical_symbols() != wanted.get_chemical_symbols():
+        differs = f"{found.get_chemical_formula()}, not {wanted.get_chemical_formula()}"
+    elif not np.allclose(found.cell, wanted.cell, atol=SAME):
+        differs = "another cell"
+    elif find_mic(found.positions - wanted.positions, wanted.cell)[1].max() > SAME:
+        differs = "other positions"
+    if differs:
+        raise EngineError(
+            f"vasprun.xml holds {differs}: it is not the output of this calculation; look at what "
+            "dft.command runs, and where"
+        )
+
+
+SAME = 1e-3
+"""Å: what the digits of VASP's files may take from a cell or a position."""
 
 
 def vasp_release(vasprun: Path) -> str:
