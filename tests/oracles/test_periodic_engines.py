@@ -114,6 +114,15 @@ class TestEspresso(PlaneWaveEngine):
             oracle.model_copy(update={"command": "true"}).version()
 
 
+def test_odd_electrons_need_moments_in_cp2k():
+    aluminium = crystal(13)
+    with pytest.raises(ConfigError, match=r"odd number of electrons.* add dft.magmoms.*Al"):
+        Cp2kOracle().check_structure(aluminium)
+    Cp2kOracle(magmoms={"Al": 0.5}).check_structure(aluminium)
+    Cp2kOracle().check_structure(crystal(12))
+    Cp2kOracle(charge=1).check_structure(aluminium)
+
+
 def test_misspelt_namelist_entries_are_refused():
     for entries in ({"ecutwf": 30}, {"system": {"ecutwf": 30}}, {"sistem": {"ecutwfc": 30}}):
         with pytest.raises(ValidationError, match=r"no namelist of pw\.x"):

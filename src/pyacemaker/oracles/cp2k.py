@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pyacemaker.errors import ConfigError, ConvergenceError, EngineError, OracleCrashError, PyacemakerError
 from pyacemaker.oracles.boxes import Grid
 from pyacemaker.oracles.calculators import CalculatorOracle, Job, KSpacing, Parameters, last_words, one_line
+from pyacemaker.oracles.molecules import electron_count
 from pyacemaker.oracles.programs import program_command, program_output
+from pyacemaker.structures import AtomStructure
 
 if TYPE_CHECKING:
     from ase.calculators.calculator import Calculator
@@ -78,6 +80,21 @@ class Cp2kOracle(CalculatorOracle):
             )
         return f"cp2k {found.group(1)}"
 
+    def check_structure(self, structure: AtomStructure) -> None:
+        """Also refuses crystals with an odd number of electrons whose spins share their orbitals."""
+        super().check_structure(structure)
+        self._check_even(self._settled(structure))
+
+    def _check_even(self, structure: AtomStructure) -> None:
+        if not structure.is_periodic or structure.multiplicity is not None:
+            return
+        polarised = any(self.magmoms.get(symbol) for symbol in structure.symbols)
+        if electron_count(structure) % 2 and not polarised:
+            raise ConfigError(
+                f"structure {structure.id} has an odd number of electrons, for which CP2K needs spin "
+                f"polarisation: add dft.magmoms, such as {{{structure.symbols[0]}: 0.5}}"
+            )
+
     def pseudopotentials(self, symbol: str) -> list[Path]:
         """The files of basis sets and potentials, where they can be found: CP2K's version covers its own."""
         folder = self.data_dir or os.environ.get("CP2K_DATA_DIR")
@@ -103,6 +120,7 @@ class Cp2kOracle(CalculatorOracle):
         """CP2K's shell, started in the job's directory."""
         from ase.calculators.cp2k import CP2K
 
+        self._check_even(job.structure)
         settings: dict[str, Any] = dict(job.parameters)
         settings["stress_tensor"] = bool(job.structure.pbc.all())
         settings["charge"] = job.charge
