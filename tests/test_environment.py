@@ -1,6 +1,6 @@
 import pytest
 
-from pyacemaker.environment import expand
+from pyacemaker.environment import expand, hide
 from pyacemaker.errors import ConfigError
 
 
@@ -29,3 +29,12 @@ def test_a_missing_variable_is_named(monkeypatch):
     monkeypatch.delenv("PA_MISSING", raising=False)
     with pytest.raises(ConfigError, match="environment variable PA_MISSING, which the setting"):
         expand("run --account ${PA_MISSING}")
+
+
+def test_values_that_were_put_in_can_be_hidden_again(monkeypatch):
+    monkeypatch.setenv("PA_TOKEN", "hunter2-hunter")
+    monkeypatch.setenv("PA_PART", "hunter2")
+    expand("${PA_TOKEN} ${PA_PART}")
+    assert hide("hunter2-hunter is refused, hunter2 too") == "${PA_TOKEN} is refused, ${PA_PART} too"
+    monkeypatch.setenv("PA_N", "8")
+    assert hide(expand("${PA_N} cores")) == "8 cores"

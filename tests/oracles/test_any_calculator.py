@@ -154,6 +154,13 @@ class TestKeys:
     def test_what_does_not_does_not(self, change):
         assert springs(**change).key(WATER) == springs().key(WATER)
 
+    def test_values_of_variables_are_in_no_message(self, monkeypatch):
+        monkeypatch.setenv("TOY_SECRET", "hunter2-of-messages")
+        with pytest.raises(OracleError) as caught:
+            springs(parameters={"failure": "${TOY_SECRET}"}).label(WATER)
+        assert "hunter2" not in str(caught.value)
+        assert "${TOY_SECRET}" in str(caught.value)
+
     def test_variables_count_by_value_and_are_not_written_down(self, monkeypatch):
         oracle = springs(parameters={"label": "${TOY_SECRET}"})
         monkeypatch.setenv("TOY_SECRET", "hunter2")

@@ -12,12 +12,20 @@ import slow_oracle
 from pydantic import TypeAdapter
 from slow_oracle import SlowOracle, clusters
 
-from pyacemaker.errors import TooManyFailuresError, UnsupportedElementError
+from pyacemaker.errors import DataError, EngineMissingError, TooManyFailuresError, UnsupportedElementError
 from pyacemaker.execution import Executor, InlineExecutor, LocalExecutor, Outcome
-from pyacemaker.oracles import AnyOracle, EmtOracle, LabelLimits, LennardJonesOracle, TbliteOracle
+from pyacemaker.oracles import (
+    AnyCalculatorOracle,
+    AnyOracle,
+    EmtOracle,
+    LabelLimits,
+    LennardJonesOracle,
+    TbliteOracle,
+)
 from pyacemaker.structures import AtomStructure, Dataset
+from pyacemaker.structures.formats import read_structures, write_structures
 from pyacemaker.structures.store import LabelStore, Ledger
-from pyacemaker.workflow.labelling import isolated_atom_energies, label_structures
+from pyacemaker.workflow.labelling import isolated_atom_energies, label_file, label_structures
 
 INLINE = InlineExecutor()
 LENIENT = LabelLimits(max_failed_fraction=0.5)
@@ -206,13 +214,16 @@ class TestFailures:
         assert found.failures[0].structure.id in caplog.text
 
     def test_too_many_stop_the_run(self, label, slow, tmp_path):
-        oracle = slow(unconverged=("c0", "c1", "c2"), limits=LabelLimits(max_failed_fraction=0.25))
+        oracle = slow(unconverged=("c0", "c1", "c2", "c3"), limits=LabelLimits(max_failed_fraction=0.25))
+        assert len(label(clusters(6)[1:], oracle).failures) == 3
+        with pytest.raises(TooManyFailuresError, match="3 of 3"):
+            label(clusters(4)[1:], oracle)
         with pytest.raises(TooManyFailuresError) as caught:
             label(clusters(8), oracle)
         message = str(caught.value)
-        assert "3 of 8 labels failed" in message
+        assert "4 of 8 labels failed" in message
         assert "max_failed_fraction = 0.25" in message
-        assert "(3) ConvergenceError, such as: structure" in message
+        assert "(4) ConvergenceError, such as: filed earlier; structure" in message
         assert str(tmp_path) in message
 
     def test_a_crash_is_filed_and_tried_again(self, label, slow, tmp_path):
@@ -266,6 +277,28 @@ class TestFailures:
         assert [f.outcome for f in found.failures] == ["UnphysicalLabelError"]
         assert len(label(clusters(2), slow()).dataset) == 2
         assert len(diary(tmp_path)) == 2
+
+
+class TestLabelFile:
+    def test_labels_are_written_though_too_many_failed(self, slow, tmp_path):
+        pool, output = tmp_path / "pool.extxyz", tmp_path / "out.extxyz"
+        write_structures(pool, clusters(8))
+        limits = LabelLimits(max_failed_fraction=0.01)
+        oracle = slow(unconverged=("c2", "c3", "c4", "c5"), limits=limits)
+        with pytest.raises(TooManyFailuresError, match="pyacemaker export"):
+            label_file(pool, output, oracle, INLINE)
+        assert [s.tag for s in read_structures(output)] == ["c0", "c1"]
+        assert all(s.labels is not None for s in read_structures(output))
+
+    def test_what_the_oracle_does_not_cover_is_refused_before_any_work(self, tmp_path):
+        pool, output = tmp_path / "pool.extxyz", tmp_path / "out.extxyz"
+        cell = 9.0 * np.eye(3)
+        write_structures(pool, Dataset([s.replace(cell=cell, pbc=[True] * 3) for s in clusters(2)]))
+        with pytest.raises(DataError, match=r"pool.extxyz: .*molecules only"):
+            label_file(pool, output, TbliteOracle(), INLINE)
+        with pytest.raises(EngineMissingError, match="no_such_module"):
+            label_file(pool, output, AnyCalculatorOracle(calculator="no_such_module:X"), INLINE)
+        assert list(tmp_path.iterdir()) == [pool]
 
 
 class TestIsolatedAtoms:

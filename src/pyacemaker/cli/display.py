@@ -20,6 +20,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from pyacemaker.environment import hide
 from pyacemaker.errors import PyacemakerError
 
 LOG_FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
@@ -128,7 +129,14 @@ def _to_terminal(console: Console) -> logging.Handler:
     return handler
 
 
-class _NoTraceback(logging.Formatter):
+class _NoValues(logging.Formatter):
+    """Leaves out the values of environment variables that settings name."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return hide(super().format(record))
+
+
+class _NoTraceback(_NoValues):
     """Leaves out tracebacks: they stand in the log file."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -140,7 +148,7 @@ class _NoTraceback(logging.Formatter):
 def _to_file(path: Path) -> logging.Handler:
     path.parent.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(path, encoding="utf-8")
-    handler.setFormatter(logging.Formatter(LOG_FORMAT))
+    handler.setFormatter(_NoValues(LOG_FORMAT))
     return handler
 
 

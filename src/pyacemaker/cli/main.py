@@ -18,6 +18,7 @@ from pyacemaker.cli.select import select  # noqa: E402
 from pyacemaker.cli.status import status  # noqa: E402
 from pyacemaker.cli.template import template  # noqa: E402
 from pyacemaker.cli.validate import validate  # noqa: E402
+from pyacemaker.environment import hide  # noqa: E402
 from pyacemaker.errors import PyacemakerError  # noqa: E402
 
 INTERRUPTED = 130
@@ -50,7 +51,7 @@ def main() -> None:
     try:
         app()
     except PyacemakerError as error:
-        typer.echo(f"Error: {error}", err=True)
+        typer.echo(hide(f"Error: {error}"), err=True)
         sys.exit(error.exit_code)
     except SystemExit as end:
         if end.code == INTERRUPTED:  # typer makes this of KeyboardInterrupt
@@ -62,5 +63,5 @@ def main() -> None:
         notes = getattr(error, "__notes__", [])
         if not notes and not isinstance(error, OSError):
             raise
-        typer.echo("; ".join([f"Error: {type(error).__name__}: {error}", *notes]), err=True)
+        typer.echo(hide("; ".join([f"Error: {type(error).__name__}: {error}", *notes])), err=True)
         sys.exit(1)

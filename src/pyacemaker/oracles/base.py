@@ -20,6 +20,10 @@ def label_key(structure_id: str, method_key: str) -> str:
     return fingerprint([structure_id, method_key])
 
 
+FEW = 3
+"""Failures that stop no run, however few its labels."""
+
+
 class LabelLimits(Spec):
     """What a label has to satisfy before it is believed."""
 
@@ -32,7 +36,12 @@ class LabelLimits(Spec):
     max_stress: Annotated[float, Field(gt=0)] = 1.5
     """Largest allowed component of the stress, eV/Å³ (1 eV/Å³ = 160 GPa)."""
     max_failed_fraction: Annotated[float, Field(ge=0, le=1)] = 0.05
-    """A run stops when more than this share of its labels failed."""
+    """A run stops when more than this share of its labels failed, and more than three; 0: at the first."""
+
+    def allowed_failures(self, n: int) -> int:
+        """How many of `n` labels may fail: `max_failed_fraction` of them, but three where that is not 0."""
+        share = math.floor(self.max_failed_fraction * n + 1e-9)
+        return max(share, FEW) if self.max_failed_fraction > 0 else 0
 
 
 class Oracle(Spec, ABC):

@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from pyacemaker.base import fingerprint
-from pyacemaker.environment import expand
+from pyacemaker.environment import expand, hide
 from pyacemaker.errors import (
     ConfigError,
     ConvergenceError,
@@ -154,7 +154,8 @@ class CalculatorOracle(DftOracle):
 
     def check_settings(self) -> None:
         """`ConfigError` for a variable that is not set, `EngineMissingError` without the engine."""
-        self.expanded_parameters(0)
+        for rung in range(self.rungs()):
+            self.expanded_parameters(rung)
         if self.scratch is not None:
             expand(self.scratch)
         self.version()
@@ -321,8 +322,8 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def one_line(text: str, limit: int = 300) -> str:
-    """The text on one line, shortened."""
-    flat = " ".join(text.split())
+    """The text on one line, shortened, without the values of variables."""
+    flat = " ".join(hide(text).split())
     return flat if len(flat) <= limit else flat[: limit - 1] + "…"
 
 
@@ -330,7 +331,7 @@ def last_words(*files: Path) -> str:
     """The last lines of the first of these files that says anything, on one line."""
     for path in files:
         if path.is_file():
-            lines = [line.strip() for line in path.read_text(errors="replace").splitlines()]
+            lines = [line.strip() for line in hide(path.read_text(errors="replace")).splitlines()]
             told = [line for line in lines if re.search(r"[A-Za-z]", line)]
             if told:
                 return " | ".join(told[-6:])[-300:]

@@ -10,7 +10,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from pyacemaker.environment import hide
 from pyacemaker.errors import (
+    DataError,
     OracleError,
     TooManyFailuresError,
     UserError,
@@ -69,8 +71,9 @@ def label_structures(
     Permanent failures are kept too; crashes and timeouts are tried again by the next call. The answer does
     not depend on the order in which calculations finish. `reason` and `round_number` go to the ledger.
 
-    Raises `TooManyFailuresError` as soon as more than `oracle.limits.max_failed_fraction` of the distinct
-    structures failed, and any `UserError` of the oracle (an element or setting it does not know) at once.
+    Raises `TooManyFailuresError` as soon as more of the distinct structures failed than
+    `oracle.limits.allowed_failures`, or when all of them did, and any `UserError` of the
+    oracle (an element or setting it does not know) at once.
     """
     requests = _requests(structures, oracle)
     run = _Labelling(oracle, store, ledger, reason, round_number, requests, progress)
@@ -120,18 +123,61 @@ def label_file(
 
     The suffix of `output` decides on the format, see `export_structures`. The labels live in the folder
     `OUTPUT.labels` beside it, with their ledger: the same call again computes only what is missing.
-    label_store: the directory of a store that runs share.
+    label_store: the directory of a store that runs share. Raises a `UserError` before any work for settings
+    that the oracle does not know, and for structures that it does not cover.
     """
+    oracle.check_settings()
     structures = read_structures(pool)
+    try:
+        check_covered(structures, oracle)
+    except OracleError as error:
+        raise DataError(f"{pool}: {error}") from error
     folder = output.with_name(output.name + ".labels")
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{folder}, where the labels are kept, cannot be made: {error.strerror}") from error
     store = LabelStore(folder, label_store)
     ledger = Ledger(folder / "ledger.csv", store)
-    labelled = label_structures(
-        structures, oracle, executor, store, ledger, reason="label command", progress=progress
-    )
+    try:
+        labelled = label_structures(
+            structures, oracle, executor, store, ledger, reason="label command", progress=progress
+        )
+    except TooManyFailuresError:
+        _export_what_there_is(structures, oracle, store, output)
+        raise
     export_structures(output, labelled.dataset)
     return labelled
+
+
+def _export_what_there_is(structures: Dataset, oracle: Oracle, store: LabelStore, output: Path) -> None:
+    """Write the structures that have a label in `store` to `output`; no file where there is none."""
+    labels: dict[str, Labels] = {}
+    for key, structure in _requests(structures, oracle).items():
+        record = store.get(key)
+        if record is not None and record.is_ok:
+            try:
+                oracle.check_labels(structure, record.labels())
+            except OracleError:
+                continue
+            labels[structure.id] = record.labels()
+    kept = structures.filter(lambda structure: structure.id in labels)
+    if len(kept) > 0:
+        export_structures(output, kept.with_labels([labels[s.id] for s in kept], oracle.version()))
+        logger.warning("%d labels were made before the failures: they are in %s", len(labels), output)
+
+
+def check_covered(structures: Dataset, oracle: Oracle) -> None:
+    """The error of `Oracle.check_structure` for the first structure that the oracle does not cover.
+
+    Each kind of molecule or crystal is looked at once: the geometry plays no part.
+    """
+    seen = set()
+    for structure in structures:
+        kind = (*sorted(structure.symbols), structure.charge, structure.multiplicity, structure.is_periodic)
+        if kind not in seen:
+            seen.add(kind)
+            oracle.check_structure(structure)
 
 
 @dataclass(frozen=True)
@@ -174,7 +220,7 @@ def compute_label(task: LabelTask) -> str:
     try:
         outcome = {"outcome": OK, **LabelRecord.label_fields(task.oracle.calculate(task.structure))}
     except OracleError as error:
-        outcome = {"outcome": type(error).__name__, "message": str(error), "permanent": error.permanent}
+        outcome = {"outcome": type(error).__name__, "message": hide(str(error)), "permanent": error.permanent}
     seconds = _cpu_seconds() - before
     ResultFiles(task.directory).put(task.record(core_seconds=seconds, started=started, **outcome))
     return task.key
@@ -237,6 +283,8 @@ class _Labelling:
         kept = structures.filter(lambda structure: structure.id in by_id)
         labelled = kept.with_labels([by_id[structure.id] for structure in kept], self.engine)
         failures = [self.failures[key] for key in self.requests if key in self.failures]
+        if failures and not self.labels and self.oracle.limits.max_failed_fraction < 1:
+            raise TooManyFailuresError(self._too_many(failures))
         return LabelledSet(labelled, failures, self.reused)
 
     def _lost(self, outcome: Outcome[str]) -> LabelRecord:
@@ -248,7 +296,7 @@ class _Labelling:
             kind, message = OracleError.__name__, f"{kind}: {message}"
         record = self._task(outcome.key).record(
             outcome=kind,
-            message=message,
+            message=hide(message),
             permanent=False,
             core_seconds=outcome.lost_seconds,
             started=_now(),
@@ -297,17 +345,16 @@ class _Labelling:
         logger.warning("no label for %s (%s): %s: %s", structure.id, structure.tag, kind, message)
         self.failures[key] = LabelFailure(structure, kind, message)
         self._report(f"{structure.tag} {structure.id}: {kind}")
-        allowed = self.oracle.limits.max_failed_fraction
-        if len(self.failures) > allowed * len(self.requests):
-            raise TooManyFailuresError(self._too_many(list(self.failures.values()), allowed))
+        if len(self.failures) > self.oracle.limits.allowed_failures(len(self.requests)):
+            raise TooManyFailuresError(self._too_many(list(self.failures.values())))
 
-    def _too_many(self, failures: Sequence[LabelFailure], allowed: float) -> str:
+    def _too_many(self, failures: Sequence[LabelFailure]) -> str:
         commonest, count = Counter(failure.outcome for failure in failures).most_common(1)[0]
         example = next(failure for failure in failures if failure.outcome == commonest)
         return (
             f"{len(failures)} of {len(self.requests)} labels failed, more than limits.max_failed_fraction = "
-            f"{allowed} allows; most often ({count}) {commonest}, such as: {example.message}; the records "
-            f"are in {self.store.directory}"
+            f"{self.oracle.limits.max_failed_fraction} allows; most often ({count}) {commonest}, such as: "
+            f"{example.message}; `pyacemaker export {self.store.directory}` writes the labels that there are"
         )
 
     def _report(self, what: str) -> None:

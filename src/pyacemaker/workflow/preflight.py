@@ -2,8 +2,7 @@
 
 from pyacemaker.config import PyAceConfig
 from pyacemaker.errors import DataError, InsufficientDataError, OracleError, UserError
-from pyacemaker.oracles.base import Oracle
-from pyacemaker.structures import Dataset
+from pyacemaker.workflow.labelling import check_covered
 
 
 def check_run(config: PyAceConfig) -> None:
@@ -19,7 +18,7 @@ def check_run(config: PyAceConfig) -> None:
     config.execution.check()
     for place, structures in config.inputs():
         try:
-            _check_covered(structures, config.dft)
+            check_covered(structures, config.dft)
         except UserError as error:
             raise type(error)(f"{place}: {error}") from error
         except OracleError as error:
@@ -33,13 +32,3 @@ def _check_pool(config: PyAceConfig) -> None:
             f"label.n_train + label.n_test = {wanted} structures are to be labelled, but sample.n_pool = "
             f"{n_pool}: ask for fewer labels, or raise sample.n_pool"
         )
-
-
-def _check_covered(structures: Dataset, oracle: Oracle) -> None:
-    """Each kind of molecule or crystal once: what the check looks at is not the geometry."""
-    seen = set()
-    for structure in structures:
-        kind = (*sorted(structure.symbols), structure.charge, structure.multiplicity, structure.is_periodic)
-        if kind not in seen:
-            seen.add(kind)
-            oracle.check_structure(structure)
