@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import ase.io
 import numpy as np
@@ -9,6 +10,8 @@ import pytest
 
 from conftest import ROOT
 from pyacemaker import fit_ace
+from pyacemaker.cli.options import check_output
+from pyacemaker.errors import UserError
 from pyacemaker.structures.formats import read_structures
 from pyacemaker.trainers.ace import AceTrainer
 
@@ -232,6 +235,11 @@ def test_outputs_that_cannot_be_written_are_found_before_the_work(cli, finished,
         assert f"{option} {bad_yace if command[0] == 'fit' and option == '--output' else bad}" in answer.err
         assert expected in answer.complaint()
     assert not (tmp_path / "p.yace").exists()
+
+
+def test_places_that_cannot_be_written_to_are_refused_before_the_work():
+    with pytest.raises(UserError, match=r"--output /proc/x.extxyz: /proc cannot be written to"):
+        check_output(Path("/proc/x.extxyz"), "--output")
 
 
 def test_a_potential_has_to_be_called_yace(cli, data, tmp_path):

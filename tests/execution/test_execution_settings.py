@@ -6,10 +6,10 @@ import yaml
 from execution_tasks import square
 from pydantic import TypeAdapter, ValidationError
 
-from pyacemaker.errors import ConfigError, EngineMissingError
+from pyacemaker.errors import ConfigError, EngineMissingError, ExecutionError
 from pyacemaker.execution import AnyExecution, Execution, Executor, InlineExecutor, LocalExecutor, Outcome
 from pyacemaker.execution.pools import DFT_TIMEOUT_S, SlurmSettings
-from pyacemaker.execution.slurm import directives
+from pyacemaker.execution.slurm import directives, try_submission
 from pyacemaker.processes import available_cores
 
 DOCS = Path(__file__).parents[2] / "docs" / "execution.md"
@@ -117,6 +117,18 @@ class TestDirectives:
         with pytest.raises(EngineMissingError, match="the program squeue is not there"):
             execution.check()
         slurm(dft={"slurm": None}).check()
+
+    def test_a_controller_that_does_not_answer_is_no_mistake_of_the_settings(self, monkeypatch, tmp_path):
+        words = "sbatch: error: Unable to contact slurm controller (connect failure)"
+        for said, kind, cure in (
+            (words, ExecutionError, "wait until"),
+            ("no", ConfigError, "partition"),
+        ):
+            (tmp_path / "sbatch").write_text(f"#!/bin/sh\necho '{said}' >&2\nexit 1\n")
+            (tmp_path / "sbatch").chmod(0o755)
+            monkeypatch.setenv("PATH", str(tmp_path))
+            with pytest.raises(kind, match=cure):
+                try_submission([], 10, 1)
 
     def test_a_blank_in_the_run_directory_is_refused(self, monkeypatch, tmp_path):
         monkeypatch.setattr("shutil.which", lambda name: name)

@@ -1,6 +1,6 @@
 """Options that several commands share, and how they write JSON."""
 
-import os
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -36,8 +36,13 @@ def check_output(path: Path | None, option: str, *inputs: Path | None) -> None:
     parent = next(folder for folder in path.absolute().parents if folder.exists())
     if not parent.is_dir():
         raise UserError(f"{option} {path}: {parent} is a file, not a directory; choose another place")
-    if not os.access(parent, os.W_OK):
-        raise UserError(f"{option} {path}: {parent} cannot be written to; choose another place")
+    try:
+        tempfile.TemporaryFile(dir=parent).close()
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise UserError(
+            f"{option} {path}: {parent} cannot be written to ({reason}); choose another place"
+        ) from error
 
 
 def write_json(path: Path | None, content: dict[str, Any]) -> None:

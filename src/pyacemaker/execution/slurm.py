@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import re
 import shutil
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Literal
 
-from pyacemaker.environment import expand
+from pyacemaker.environment import expand, hide
 from pyacemaker.errors import ConfigError, EngineMissingError, ExecutionError, OracleCrashError
 from pyacemaker.execution.base import ITEMS_PER_WORKER, Executor, Outcome, PoolName, R, T, Task, fan_out
 from pyacemaker.execution.pools import Pool, SlurmSettings, margin_s
@@ -65,8 +66,8 @@ class SlurmExecutor(Executor):
         check_slurm(self.settings)
         if any(character.isspace() for character in str(self.directory)):
             raise ConfigError(
-                f"the run directory {self.directory} has a blank in its name, which Slurm's job scripts "
-                "cannot have: choose another with --run-dir"
+                f"the directory {self.directory} has a blank in its name, which Slurm's job scripts cannot "
+                "have: choose another (--run-dir of a run, --output of `pyacemaker label`)"
             )
 
     def map_unordered(
@@ -106,8 +107,8 @@ class SlurmExecutor(Executor):
         if not isinstance(error, ManagerLost | WorkerLost):
             raise ExecutionError(
                 f"the Slurm jobs of the {self.name} pool do not work ({_complaint(error)}): see their "
-                f"scripts and output in {self.directory / 'slurm'}, mend execution.pools.{self.name}, and start the "
-                "run again, it goes on where it was"
+                f"scripts and output in {self.directory / 'slurm'}, mend execution.pools.{self.name}, and "
+                "start the run again, it goes on where it was"
             ) from error
         if task.attempts <= self.pool.retries:
             return None
@@ -143,14 +144,22 @@ def directives(settings: SlurmSettings, workers: int = 1, gpus: int = 0, comment
 
 
 def try_submission(options: list[str], walltime_minutes: int, nodes: int) -> None:
-    """Ask Slurm whether it would take such a job; `ConfigError` with its words when not."""
+    """Ask Slurm whether it would take such a job; `ConfigError` with its words when not.
+
+    `ExecutionError` where Slurm does not answer.
+    """
     lines = [*options, f"--time={walltime_minutes}", f"--nodes={nodes}"]
     script = "\n".join(["#!/bin/sh", *(f"#SBATCH {line}" for line in lines), "true", ""])
     answer = subprocess.run(
         ["sbatch", "--test-only"], input=script, capture_output=True, text=True, check=False
     )
     if answer.returncode != 0:
-        words = " ".join(answer.stderr.split())
+        words = " ".join(hide(answer.stderr).split())
+        if re.search(r"contact slurm|connection refused|timed out|socket|slurm_load|slurmctld", words, re.I):
+            raise ExecutionError(
+                f"Slurm's controller does not answer ({words}): wait until it is back (sinfo tells) and "
+                "start the same command again, it goes on where it was; or set execution.backend to local"
+            )
         raise ConfigError(
             f"Slurm refuses the jobs that execution.pools asks for ({words}): correct partition, account, "
             "walltime_minutes or sbatch_options"
