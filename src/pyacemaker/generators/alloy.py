@@ -201,7 +201,8 @@ class AlloyGenerator(Generator):
         from pyacemaker.structures.formats import read_structures
 
         found = read_structures(self.structure)[-1]
-        cell = checked_cell(found, str(self.structure), self.max_cell_atoms, "max_cell_atoms")
+        limit = (self.max_cell_atoms, "max_cell_atoms")
+        cell = checked_cell(found, str(self.structure), *limit, self.min_distance)
         sites = np.flatnonzero(np.isin(cell.numbers, self._numbers()))
         if not len(sites):
             raise DataError(

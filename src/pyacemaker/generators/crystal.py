@@ -9,6 +9,7 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, model_validator
 from pyacemaker.base import InputFile
 from pyacemaker.errors import ConfigError
 from pyacemaker.generators.base import Generator
+from pyacemaker.generators.believable import check_constant, check_contacts
 from pyacemaker.generators.defects import antisites, divacancies, interstitials, vacancies
 from pyacemaker.generators.periodic import (
     Amplitudes,
@@ -117,8 +118,9 @@ class CrystalGenerator(Generator):
     def inputs(self) -> Dataset:
         """The cell before it is relaxed.
 
-        Raises `DataError` for a file without a crystal's cell or with one too large, `ConfigError` for a
-        composition that no prototype, or not every one of `competing`, fits.
+        Raises `DataError` for a file without a crystal's cell, with one too large, or with atoms that overlap
+        or stand alone; `ConfigError` for a composition that no prototype, or not every one of `competing`,
+        fits, and for an `a` that it cannot have.
         """
         parents = self._parents()
         self._competing_types(parents[0])
@@ -148,11 +150,21 @@ class CrystalGenerator(Generator):
             from pyacemaker.structures.formats import read_structures
 
             found = read_structures(self.structure)[-1]
-            return [checked_cell(found, str(self.structure), self.max_defect_atoms, "max_defect_atoms")]
+            limit = (self.max_defect_atoms, "max_defect_atoms")
+            return [checked_cell(found, str(self.structure), *limit, self.min_distance)]
         assert self.formula is not None
         counts = parse_formula(self.formula)
         types = [find_prototype(self.prototype)] if self.prototype else self._likely_types(counts)
-        return [prototype_cell(counts, one, self.a, self.c_over_a) for one in types]
+        return [self._prototype_cell(counts, one) for one in types]
+
+    def _prototype_cell(self, counts: dict[str, int], prototype: Prototype) -> AtomStructure:
+        cell = prototype_cell(counts, prototype, self.a, self.c_over_a)
+        if self.a is not None:
+            guessed = prototype_cell(counts, prototype, None, self.c_over_a)
+            check_constant(self.a, cell, guessed, str(self.formula))
+        if self.a is not None or self.c_over_a is not None:
+            check_contacts(cell, self.min_distance, f"{self.formula} with the a and c_over_a that are given")
+        return cell
 
     def _likely_types(self, counts: dict[str, int]) -> list[Prototype]:
         element = next(iter(counts)) if len(counts) == 1 else None

@@ -10,6 +10,7 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_va
 from pyacemaker.base import InputFile
 from pyacemaker.errors import DataError
 from pyacemaker.generators.base import Generator
+from pyacemaker.generators.believable import check_contacts, check_densities
 from pyacemaker.generators.packing import cubic_cell, packed_atoms, packed_molecules, volume_at_density
 from pyacemaker.generators.periodic import Formula, Fraction, Streams, ThermalMotion, bare, sane, tagged
 from pyacemaker.generators.prototypes import crystal_volume, parse_formula
@@ -63,7 +64,11 @@ class MeltGenerator(Generator):
         return self
 
     def inputs(self) -> Dataset:
-        """A box with the atoms on a grid; raises `DataError` for a molecule larger than `n_atoms`."""
+        """A box with the atoms on a grid.
+
+        Raises `DataError` for a molecule larger than `n_atoms` or with atoms that overlap, and `ConfigError`
+        for densities that no melt of these elements has.
+        """
         unit, volume = self._unit()
         numbers = np.tile(unit.numbers, self._units(unit))
         cell = cubic_cell(volume * self._units(unit))
@@ -115,7 +120,17 @@ class MeltGenerator(Generator):
                 f"{self.structure or self.formula} holds {len(unit)} atoms, more than the "
                 f"n_atoms = {self.n_atoms} of a box: raise n_atoms"
             )
-        return unit, volume if self.density is None else volume_at_density(unit.numbers, self.density)
+        given = volume if self.density is None else volume_at_density(unit.numbers, self.density)
+        self._check_densities(unit, given, volume)
+        return unit, given
+
+    def _check_densities(self, unit: AtomStructure, given: float, estimated: float) -> None:
+        """The thinnest and the densest box, against what the elements' or the molecule's size lets expect."""
+        density = volume_at_density(unit.numbers, 1.0) / given
+        if unit.is_periodic and self.structure is not None:
+            estimated = _loose(parse_formula(unit.formula))[1]
+        ratios = (min(self.densities), max(self.densities))
+        check_densities(unit.numbers, estimated, density, ratios)
 
     def _from_formula(self) -> tuple[AtomStructure, float]:
         assert self.formula is not None
@@ -126,6 +141,7 @@ class MeltGenerator(Generator):
 
         found = bare(read_structures(str(self.structure))[-1])
         if not found.is_periodic:
+            check_contacts(found, self.min_distance, str(self.structure))
             spheres = 4.0 / 3.0 * np.pi * float(np.sum((covalent_radii[found.numbers] + _HALO) ** 3))
             return found, spheres / _FILLED
         if found.volume is None:

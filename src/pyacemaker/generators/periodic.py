@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field, NonNegativeFloat, NonNegativeInt, Po
 
 from pyacemaker.base import Spec
 from pyacemaker.errors import DataError
+from pyacemaker.generators.believable import check_bound, check_contacts
 from pyacemaker.generators.langevin import Langevin, TrajectoryPlan
 from pyacemaker.generators.prototypes import checked_formula, find_prototype
 from pyacemaker.generators.rattle import rattled
@@ -148,11 +149,14 @@ def tagged(structures: Sequence[AtomStructure], tag: str) -> list[AtomStructure]
     return [bare(s).replace(tag=tag) for s in structures]
 
 
-def checked_cell(structure: AtomStructure, place: str, max_atoms: int, setting: str) -> AtomStructure:
+def checked_cell(
+    structure: AtomStructure, place: str, max_atoms: int, setting: str, min_distance: float
+) -> AtomStructure:
     """A crystal's cell, all directions periodic, without the labels and facts of its file.
 
     Raises `DataError` for a structure that has no cell or that holds more than `max_atoms` atoms, the limit
-    that `setting` names; `place`: the file.
+    that `setting` names, for atoms nearer than `min_distance` of their covalent radii's sum, and where all
+    atoms are far apart; `place`: the file.
     """
     if structure.volume is None or not structure.pbc.all():
         periodic = "no periodic direction" if not structure.is_periodic else f"pbc = {structure.pbc.tolist()}"
@@ -165,6 +169,8 @@ def checked_cell(structure: AtomStructure, place: str, max_atoms: int, setting: 
             f"{place} holds a cell of {len(structure)} atoms, more than {setting} = {max_atoms}: give "
             f"the primitive cell, or raise {setting}"
         )
+    check_contacts(structure, min_distance, place)
+    check_bound(structure, place)
     return bare(structure)
 
 

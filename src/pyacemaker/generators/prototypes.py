@@ -336,7 +336,7 @@ def _distances(cell: AtomStructure) -> dict[tuple[int, int], FloatArray]:
 def crystal_volume(counts: Mapping[str, int]) -> float:
     """Å³ per formula unit of a crystal, estimated from atomic sizes."""
     types = matching_prototypes(counts)
-    if are_metals(counts) or len(counts) == 1 or not types:
+    if are_metals(counts) or is_molecular(counts) or len(counts) == 1 or not types:
         return sum(n * atomic_volume(symbol) for symbol, n in counts.items())
     cell = prototype_cell(counts, types[0])
     return float(cell.volume or 0.0) * sum(counts.values()) / len(cell)
