@@ -169,6 +169,25 @@ class TestLabelStructures:
         found = label_structures(clusters(4), oracle, Meanwhile(), store, ledger, reason="test")
         assert (len(found.dataset), found.reused, len(diary(tmp_path))) == (4, 4, 4)
 
+    def test_runs_that_share_a_store_start_at_different_ends(self, slow, tmp_path):
+        orders = {}
+        for name, pool in (("a", tmp_path / "pool"), ("b", tmp_path / "pool"), ("c", None)):
+
+            class Looking(Executor):
+                def map_unordered(self, function, items, name=name):
+                    orders[name] = [key for key, _ in items]
+                    yield from ()
+
+            ledger = Ledger(tmp_path / f"{name}.csv")
+            label_structures(
+                clusters(20), slow(), Looking(), LabelStore(tmp_path / name, pool), ledger, reason="test"
+            )
+        assert orders["c"] == slow().keys(clusters(20))
+        assert sorted(orders["a"]) == sorted(orders["b"]) == sorted(orders["c"])
+        both = set(orders["a"][:10]) & set(orders["b"][:10])
+        assert orders["a"] != orders["b"]
+        assert len(both) < 10
+
     @pytest.mark.parametrize("kept", ["database", "files"])
     def test_ledger_and_labels_outlive_each_other(self, slow, tmp_path, kept):
         def label():

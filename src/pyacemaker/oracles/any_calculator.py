@@ -167,9 +167,10 @@ def _known_parameters(make: Callable[..., Any]) -> set[str]:
     if not isinstance(make, type) or not issubclass(make, Calculator):
         return set()
     is_open = issubclass(make, FileIOCalculator) or make.__module__ == "ase.calculators.psi4"
-    if is_open or not make.default_parameters or not make.__module__.startswith("ase."):
+    defaults = set(getattr(make, "default_parameters", ()))
+    if is_open or not defaults or not make.__module__.startswith("ase."):
         return set()
-    return set(make.default_parameters) | (_arguments(make) - {"self", "kwargs"})
+    return defaults | (_arguments(make) - {"self", "kwargs"})
 
 
 def _arguments(make: Callable[..., Any]) -> set[str]:

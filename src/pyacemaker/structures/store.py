@@ -6,9 +6,10 @@ database, absorbs these files (`LabelDatabase`). A killed run therefore loses at
 flight, and what one run computed, another that names the same `label_store` does not compute again.
 """
 
+import hashlib
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -93,6 +94,16 @@ class LabelStore:
         record = replace(record, reused=True, reason=reason, round=round_number, geometry=geometry)
         self.add(record)
         return record
+
+    def own_order(self, keys: Sequence[str]) -> list[str]:
+        """`keys` in an order of this store's own where it shares labels with others, else as they are.
+
+        Runs that start together on the same structures then seldom compute the same one at the same time.
+        """
+        if self._shared_directory is None:
+            return list(keys)
+        place = str(self.directory.resolve())
+        return sorted(keys, key=lambda key: hashlib.sha256(f"{place}\n{key}".encode()).digest())
 
     def path(self, key: str) -> Path:
         """Where the result file of `key` is or would be; packed ones are gone."""

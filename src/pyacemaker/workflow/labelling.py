@@ -78,7 +78,7 @@ def label_structures(
     requests = _requests(structures, oracle)
     run = _Labelling(oracle, store, ledger, reason, round_number, requests, progress)
     try:
-        missing = list(run.take_known())
+        missing = store.own_order(list(run.take_known()))
         for outcome in executor.map_unordered(compute_label, run.tasks(missing)):
             run.take(outcome)
     finally:
