@@ -103,6 +103,23 @@ def test_guessed_lattice_constants_are_within_eight_percent(formula, name, measu
 
 
 @pytest.mark.parametrize(
+    ("formula", "name", "measured"),
+    [
+        *[("SrTiO3", "perovskite", 3.905), ("BaTiO3", "perovskite", 4.0), ("KTaO3", "perovskite", 3.989)],
+        *[("CeO2", "fluorite", 5.41), ("Li2O", "fluorite", 4.62), ("PbS", "rocksalt", 5.936)],
+        *[("AgCl", "rocksalt", 5.55), ("LiH", "rocksalt", 4.084), ("TiN", "rocksalt", 4.24)],
+        *[("ZnS", "zincblende", 5.41), ("BN", "zincblende", 3.615), ("CdTe", "zincblende", 6.48)],
+        *[("SiC", "zincblende", 4.36), ("CsCl", "cesiumchloride", 4.12), ("TiO2", "rutile", 3.966)],
+    ],
+)
+def test_ionic_compounds_are_guessed_from_ionic_radii(formula, name, measured):
+    """measured: Å; of rutile the cube root of the cell's volume."""
+    atoms = {"perovskite": 5, "fluorite": 12, "cesiumchloride": 2, "rutile": 6}.get(name, 8)
+    cell = cell_of(formula, name)
+    assert (cell.volume * atoms / len(cell)) ** (1 / 3) == pytest.approx(measured, rel=0.07)
+
+
+@pytest.mark.parametrize(
     ("symbol", "volume"),
     [
         *[("U", 20.75), ("Pu", 20.0), ("Sm", 33.2), ("S", 25.8), ("Mn", 12.2), ("B", 7.3), ("P", 19.0)],

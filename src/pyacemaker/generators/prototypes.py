@@ -9,9 +9,9 @@ import numpy as np
 from ase.data import atomic_numbers, covalent_radii, reference_states
 
 from pyacemaker.errors import ConfigError
-from pyacemaker.generators.atomic_sizes import measured_volume
+from pyacemaker.generators.atomic_sizes import ionic_bond, is_anion, measured_volume
 from pyacemaker.structures import AtomStructure, FloatArray
-from pyacemaker.structures.neighbours import neighbour_list
+from pyacemaker.structures.neighbours import Edges, neighbour_list
 
 _Site = tuple[float, float, float]
 _CLOSE = 1.633  # ideal c/a of hexagonal close packing
@@ -196,7 +196,8 @@ def prototype_cell(
 
     counts: of the reduced formula; of two elements with equal counts the first takes the first kind of site.
     a: Å, of the conventional cell, guessed where it is None: for metals from the elements' volumes, otherwise
-    from covalent radii. c_over_a: of the conventional cell; default: the prototype's own, or the element's.
+    from ionic or covalent radii. c_over_a: of the conventional cell; default: the prototype's own, or the
+    element's.
     Raises `ConfigError` where the stoichiometry does not fit.
     """
     symbols = _assigned(counts, prototype)
@@ -279,8 +280,28 @@ def _packing(unit: AtomStructure) -> tuple[float, float]:
 
 
 def _constant_from_bonds(unit: AtomStructure) -> float:
-    """Å: unlike neighbours touch, their covalent radii (Cordero et al., 2008) added."""
+    """Å: neighbours touch: cations and anions by ionic radii, all unlike atoms by covalent ones else.
+
+    Ionic radii (Shannon, 1976) hold for six neighbours; the bond is scaled to the number of anions around the
+    cation. Covalent radii: Cordero et al., 2008.
+    """
     edges = neighbour_list(unit.positions, unit.cell, unit.pbc, 1.1)
+    symbols = np.array(unit.symbols)
+    constants = []
+    for cation in sorted(set(symbols) - {s for s in symbols if is_anion(s)}):
+        for anion in sorted({s for s in symbols if is_anion(s)}):
+            bond = ionic_bond(cation, anion)
+            between = edges.distances[(symbols[edges.i] == cation) & (symbols[edges.j] == anion)]
+            if bond is None or not len(between):
+                return _covalent_constant(unit, edges)
+            nearest = float(between.min())
+            neighbours = np.sum(between < 1.1 * nearest) / np.sum(symbols == cation)
+            factor = _BOND_BY_NEIGHBOURS.get(round(float(neighbours)), _BOND_BY_NEIGHBOURS[6])
+            constants.append(bond * factor / _BOND_BY_NEIGHBOURS[6] / nearest)
+    return max(constants) if constants else _covalent_constant(unit, edges)
+
+
+def _covalent_constant(unit: AtomStructure, edges: Edges) -> float:
     unlike = unit.numbers[edges.i] != unit.numbers[edges.j]
     radii = covalent_radii[unit.numbers]
     sums = radii[edges.i] + radii[edges.j]
