@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from ase.build import bulk
 
-from pyacemaker.errors import UnsupportedElementError
+from pyacemaker.errors import DataError, UnsupportedElementError
 from pyacemaker.oracles import EmtOracle, LennardJonesOracle
 from pyacemaker.structures import AtomStructure
 from pyacemaker.units import GPA_PER_EV_PER_CUBIC_ANGSTROM
@@ -37,6 +37,16 @@ class TestLennardJones:
     def test_no_stress_without_three_periods(self):
         chain = pair(3.8).replace(cell=np.diag([8.0, 0.0, 0.0]), pbc=np.array([True, False, False]))
         assert LennardJonesOracle().label(chain).stress is None
+
+
+@pytest.mark.parametrize("oracle", [EmtOracle(), LennardJonesOracle()])
+@pytest.mark.parametrize("charge", [-1, 2])
+def test_charges_that_the_formula_does_not_know(oracle, charge):
+    copper = AtomStructure.from_atoms(bulk("Cu", a=3.6)).replace(charge=charge)
+    for refuse in (oracle.check_structure, oracle.label):
+        with pytest.raises(DataError, match=rf"has the charge \{charge:+d}, but .* knows no charges"):
+            refuse(copper)
+    assert oracle.compute(copper.replace(charge=0)).is_finite()
 
 
 class TestEmt:

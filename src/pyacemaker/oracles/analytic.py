@@ -6,7 +6,7 @@ import numpy as np
 from ase import __version__ as ase_version
 from pydantic import Field
 
-from pyacemaker.errors import UnsupportedElementError
+from pyacemaker.errors import DataError, UnsupportedElementError
 from pyacemaker.oracles.base import Oracle
 from pyacemaker.structures import AtomStructure, Labels
 
@@ -39,7 +39,8 @@ class EmtOracle(Oracle):
         return ase_labels(structure, EMT(asap_cutoff=self.asap_cutoff))
 
     def check_structure(self, structure: AtomStructure) -> None:
-        """`UnsupportedElementError` outside `EMT_ELEMENTS`."""
+        """`UnsupportedElementError` outside `EMT_ELEMENTS`, `DataError` for a charge."""
+        refuse_charge(structure, "EMT")
         unknown = sorted(set(structure.symbols) - set(EMT_ELEMENTS))
         if unknown:
             raise UnsupportedElementError(
@@ -67,12 +68,26 @@ class LennardJonesOracle(Oracle):
         return f"ase-lj {ase_version}"
 
     def compute(self, structure: AtomStructure) -> Labels:
-        """Energy (eV), forces (eV/Å), stress (eV/Å³)."""
+        """Energy (eV), forces (eV/Å), stress (eV/Å³); `DataError` for a charge."""
         from ase.calculators.lj import LennardJones
 
+        self.check_structure(structure)
         cutoff = self.rc or 3 * self.sigma
         calculator = LennardJones(epsilon=self.epsilon, sigma=self.sigma, rc=cutoff, smooth=True)
         return ase_labels(structure, calculator)
+
+    def check_structure(self, structure: AtomStructure) -> None:
+        """`DataError` for a charge."""
+        refuse_charge(structure, "Lennard-Jones")
+
+
+def refuse_charge(structure: AtomStructure, engine: str) -> None:
+    """`DataError` for a charge: a formula that knows none would label the structure as if it were neutral."""
+    if structure.charge:
+        raise DataError(
+            f"structure {structure.id} has the charge {structure.charge:+d}, but {engine} knows no charges: "
+            "remove the charge, or choose another oracle"
+        )
 
 
 def ase_labels(structure: AtomStructure, calculator: "Calculator") -> Labels:
