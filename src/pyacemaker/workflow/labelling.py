@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shlex
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -351,10 +352,12 @@ class _Labelling:
     def _too_many(self, failures: Sequence[LabelFailure]) -> str:
         commonest, count = Counter(failure.outcome for failure in failures).most_common(1)[0]
         example = next(failure for failure in failures if failure.outcome == commonest)
+        place = self.store.directory
+        kept = f"`pyacemaker export {shlex.quote(str(place))}` writes the labels that there are"
         return (
             f"{len(failures)} of {len(self.requests)} labels failed, more than limits.max_failed_fraction = "
             f"{self.oracle.limits.max_failed_fraction} allows; most often ({count}) {commonest}, such as: "
-            f"{example.message}; `pyacemaker export {self.store.directory}` writes the labels that there are"
+            f"{example.message}; {kept if self.labels else f'the records are in {place}'}"
         )
 
     def _report(self, what: str) -> None:
