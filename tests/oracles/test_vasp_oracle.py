@@ -136,6 +136,7 @@ class TestOutput:
             ("echo 'I REFUSE TO CONTINUE' && (exit 1)", EngineError, "I REFUSE TO CONTINUE"),
             ("kill -9 $$; true", OracleCrashError, "killed by signal 9"),
             ("true", EngineError, "wrote no vasprun.xml"),
+            (f"cp {VASPRUN} vasprun.xml", EngineError, "wrote no OUTCAR"),
             ("no-such-vasp; exit $?", EngineMissingError, "does not find the program"),
         ],
     )

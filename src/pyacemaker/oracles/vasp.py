@@ -191,6 +191,7 @@ class VaspOracle(CalculatorOracle):
         try:
             check_finished(job.directory)
             check_same_structure(job)
+            check_electronic_convergence(job.directory / "OUTCAR")
         except OracleError as unusable:
             return unusable
         return EngineError(f"VASP's output cannot be read: {type(error).__name__}: {one_line(str(error))}")
