@@ -4,7 +4,7 @@ import re
 import pytest
 
 from pyacemaker import errors
-from pyacemaker.errors import PyacemakerError, UserError
+from pyacemaker.errors import PyacemakerError, UserError, described
 
 CLASSES = [cls for _, cls in inspect.getmembers(errors, inspect.isclass) if cls.__module__ == errors.__name__]
 
@@ -40,3 +40,8 @@ def test_the_user_s_mistakes_end_with_2_and_all_else_with_1(cls):
 def test_every_error_says_when_it_occurs(cls):
     assert cls.__doc__ is not None
     assert cls.__doc__.rstrip().endswith(".")
+
+
+def test_no_empty_reasons():
+    assert described(AssertionError()) == "AssertionError"
+    assert described(ValueError("a number")) == "ValueError: a number"

@@ -73,3 +73,10 @@ def test_every_module_can_be_imported_and_says_what_it_is():
         name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
         module = importlib.import_module(name)
         assert module.__doc__, f"{name} has no docstring"
+
+
+def test_the_package_runs_as_the_command_line():
+    done = subprocess.run(
+        [sys.executable, "-m", "pyacemaker", "--version"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == pyacemaker.__version__

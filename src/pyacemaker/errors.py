@@ -34,6 +34,12 @@ class PyacemakerError(Exception):
     exit_code = 1
 
 
+def described(error: BaseException) -> str:
+    """Class and message of an exception, for a sentence; the class alone where it came without a message."""
+    name, text = type(error).__name__, str(error)
+    return f"{name}: {text}" if text else name
+
+
 class UserError(PyacemakerError):
     """The input has to change: the command line ends with exit code 2."""
 

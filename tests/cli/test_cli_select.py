@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from conftest import FOUNDATION, ROOT
-from pyacemaker.structures.formats import read_structures
+from pyacemaker.structures.formats import read_structures, write_structures
 from pyacemaker.structures.store import Ledger
 
 SMALL = ROOT / "tests" / "data" / "sn2_small.xyz"
@@ -43,6 +43,35 @@ def test_select_by_the_descriptors_of_a_mace_model(cli):
 def test_select_all(cli):
     n = len(read_structures(SMALL))
     assert cli("select", SMALL, "-n", n, "--method", "random").out.split()[2:] == [str(i) for i in range(n)]
+
+
+def test_select_writes_the_format_of_the_suffix(cli, tmp_path):
+    out = tmp_path / "chosen.db"
+    assert cli("select", SMALL, "-n", 3, "--method", "random", "-o", out).code == 0
+    assert len(read_structures(out)) == 3
+
+
+@pytest.mark.parametrize(("name", "found"), [("chosen.foo", "the suffix .foo"), ("chosen", "no suffix")])
+def test_a_suffix_that_is_no_format(cli, tmp_path, config, finished, name, found):
+    for command in (
+        ["select", SMALL, "-n", 3],
+        ["label", SMALL, "--config", config],
+        ["export", finished.directory],
+    ):
+        answer = cli(*command, "-o", tmp_path / name)
+        assert answer.code == 2
+        assert f"{name} has {found}, expected one of .extxyz" in answer.complaint()
+        assert not (tmp_path / name).exists()
+
+
+def test_too_few_that_differ_are_told_in_one_message(cli, tmp_path):
+    pool = tmp_path / "twice.extxyz"
+    structures = read_structures(SMALL)
+    write_structures(pool, [*structures[:4], *structures[:3]])
+    answer = cli("select", pool, "-n", 5)
+    assert answer.code == 2
+    assert "5 were asked for but of its 7 structures only 4 differ, since 3 repeat" in answer.complaint()
+    assert len(answer.err.splitlines()) == 1
 
 
 def test_another_seed_draws_others(cli):

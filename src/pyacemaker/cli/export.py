@@ -16,9 +16,10 @@ def export(
     output: Annotated[Path, typer.Option("--output", "-o", help=OUTPUT_HELP)] = Path("labels.extxyz"),
 ) -> None:
     """Write all DFT labels that a run has paid for to one file, with tags, reasons and rounds."""
-    from pyacemaker.structures.exports import export_labels
+    from pyacemaker.structures.exports import check_format, export_labels
 
     check_output(output, "--output")
+    check_format(output, "--output")
     count, written = export_labels(run_dir, output)
     more = "" if len(written) == 1 else f" … {written[-1]}"
     typer.echo(f"{count} labels in {written[0]}{more}")

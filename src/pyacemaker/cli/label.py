@@ -19,9 +19,11 @@ def label(
     """Run an oracle over a file; labels that were computed before are taken from the store beside it."""
     from pyacemaker.cli.display import shown
     from pyacemaker.config import load_labelling
+    from pyacemaker.structures.exports import check_format
     from pyacemaker.workflow.labelling import label_file
 
     check_output(output, "--output", pool, config)
+    check_format(output, "--output")
     settings = load_labelling(config)
     settings.execution.check()
     with shown(quiet=quiet) as display:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from ase.data import atomic_numbers, chemical_symbols
 
-from pyacemaker.errors import ConfigError, FoundationModelError, UnsupportedElementError
+from pyacemaker.errors import ConfigError, FoundationModelError, UnsupportedElementError, described
 from pyacemaker.files import replacing
 
 Precision = Literal["float32", "float64"]
@@ -124,7 +124,7 @@ def load_model(path: Path, device: str = "cpu", dtype: Precision = "float64") ->
             model = torch.load(path, map_location="cpu", weights_only=False)
     except _UNPICKLING_ERRORS as error:
         raise FoundationModelError(
-            f"{path} cannot be loaded as a MACE model ({type(error).__name__}: {error}); the file is damaged "
+            f"{path} cannot be loaded as a MACE model ({described(error)}); the file is damaged "
             "or was made by another version of MACE: get it again"
         ) from error
     missing = [part for part in _MODEL_PARTS if not hasattr(model, part)]

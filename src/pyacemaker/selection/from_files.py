@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pyacemaker.errors import UserError
+from pyacemaker.errors import InsufficientDataError, UserError
 from pyacemaker.selection.base import Selector
 from pyacemaker.selection.direct import DirectSelector
 from pyacemaker.selection.farthest_point import FarthestPointSelector
@@ -13,7 +13,8 @@ from pyacemaker.selection.maxvol import MaxvolSelector
 from pyacemaker.selection.random import RandomSelector
 from pyacemaker.structures import Dataset, FloatArray, IntArray
 from pyacemaker.structures.dataset import within
-from pyacemaker.structures.formats import read_structures, write_structures
+from pyacemaker.structures.exports import export_structures
+from pyacemaker.structures.formats import read_structures
 
 logger = logging.getLogger(__name__)
 
@@ -31,8 +32,8 @@ def select_from_file(
     """(n,) indices into the structures of `pool`, picked by `method`; they are written to `output`.
 
     The features are the descriptors of the MACE model `model`, or the structure-averaged ACE invariants of a
-    default basis where none is given. Of structures with the same id only the first can be picked. Raises
-    `UserError` for n < 1, and `InsufficientDataError`.
+    default basis where none is given; the suffix of `output` is its format. Of structures with the same id
+    only the first can be picked. Raises `UserError` for n < 1, and `InsufficientDataError`.
     """
     if n < 1:
         raise UserError(f"-n {n}: expected at least 1")
@@ -41,13 +42,18 @@ def select_from_file(
         features = structure_features(structures, model)
     distinct = _first_of_each(structures)
     dropped = len(structures) - len(distinct)
+    if dropped and n > len(distinct):
+        raise InsufficientDataError(
+            f"{pool}: {n} were asked for but of its {len(structures)} structures only {len(distinct)} differ, "
+            f"since {dropped} repeat an earlier one: ask for fewer, or make a larger pool"
+        )
     if dropped:
         logger.warning(
             "%s: %d of %d structures repeat an earlier one and are left out", pool, dropped, len(structures)
         )
     chosen = distinct[SELECTORS[method]().select(features[distinct], n, np.random.default_rng(seed))]
     if output is not None:
-        write_structures(output, structures[chosen])
+        export_structures(output, structures[chosen])
     return chosen
 
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from pathlib import Path
 
-from pyacemaker.errors import DataError
+from pyacemaker.errors import DataError, UserError
 from pyacemaker.structures.ase_database import write_ase_database
 from pyacemaker.structures.formats import write_structures
 from pyacemaker.structures.lammps_data import write_lammps_data
@@ -26,6 +26,7 @@ from pyacemaker.structures.structure import AtomStructure
 
 Writer = Callable[[Path, Iterable[AtomStructure]], list[Path]]
 
+_XYZ = (".extxyz", ".xyz")
 _WRITERS: dict[str, Callable[[Path, Iterable[AtomStructure]], list[Path] | None]] = {
     ".db": write_ase_database,
     ".pckl.gzip": write_pacemaker_table,
@@ -34,6 +35,14 @@ _WRITERS: dict[str, Callable[[Path, Iterable[AtomStructure]], list[Path] | None]
     ".data": write_lammps_data,
     ".lmp": write_lammps_data,
 }
+
+
+def check_format(path: Path, option: str) -> None:
+    """Raise `UserError`, naming the `option`, where the suffix of `path` stands for no format."""
+    suffixes = (*_XYZ, *_WRITERS)
+    if not path.name.lower().endswith(suffixes):
+        found = f"the suffix {path.suffix}" if path.suffix else "no suffix"
+        raise UserError(f"{option} {path} has {found}, expected one of {', '.join(suffixes)}: rename it")
 
 
 def export_structures(path: str | Path, structures: Iterable[AtomStructure]) -> list[Path]:

@@ -21,7 +21,7 @@ import numpy as np
 from ase import Atoms
 from ase.io.formats import UnknownFileTypeError, filetype, ioformats
 
-from pyacemaker.errors import DataError
+from pyacemaker.errors import DataError, described
 from pyacemaker.files import replacing
 from pyacemaker.structures.ase_database import read_ase_database
 from pyacemaker.structures.dataset import Dataset
@@ -267,8 +267,9 @@ def _read_frames(path: Path) -> Iterator[Frame]:
     try:
         yield from _reader(path)(path)
     except (OSError, UnicodeDecodeError, EOFError) as error:
+        reason = str(error) or type(error).__name__
         raise DataError(
-            f"{path} cannot be read as a structure file ({error}); give an extended XYZ file or another "
+            f"{path} cannot be read as a structure file ({reason}); give an extended XYZ file or another "
             "format that ASE reads"
         ) from error
 
@@ -308,7 +309,7 @@ def _read_with_ase(path: Path, file_format: str | None = None) -> Iterator[Frame
         images = read(str(path), index=":", format=file_format, do_not_split_by_at_sign=True)
     except Exception as error:  # forty parsers, each with its own ways to fail
         raise DataError(
-            f"{path} cannot be read as a structure file ({type(error).__name__}: {error}); give an "
+            f"{path} cannot be read as a structure file ({described(error)}); give an "
             "extended XYZ file or another format that ASE reads"
         ) from error
     for atoms in images:

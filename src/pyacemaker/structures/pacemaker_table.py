@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from pyacemaker.errors import DataError
+from pyacemaker.errors import DataError, described
 from pyacemaker.files import replacing
 from pyacemaker.structures.extxyz import Frame
 from pyacemaker.structures.frames import any_frame, to_frame
@@ -58,7 +58,7 @@ def read_pacemaker_table(path: Path) -> Iterator[Frame]:
         rows = table.to_dict("records")
     except Exception as error:  # whatever a pickle raises
         raise DataError(
-            f"{path} cannot be read as a pickled pandas table ({type(error).__name__}: {error}); write it "
+            f"{path} cannot be read as a pickled pandas table ({described(error)}); write it "
             "again, or give an extended XYZ file"
         ) from error
     for row in rows:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pyacemaker.config import PyAceConfig, load_config
-from pyacemaker.errors import ConfigError, PyacemakerError, UserError, VerdictError
+from pyacemaker.errors import ConfigError, PyacemakerError, UserError, VerdictError, described
 from pyacemaker.files import remove_unfinished, write_atomic
 from pyacemaker.structures.store import LabelStore, Ledger
 from pyacemaker.workflow.output import publish
@@ -255,7 +255,7 @@ def _judged(metrics: dict[str, Any]) -> dict[str, Any]:
 def _describe(error: BaseException) -> str:
     if isinstance(error, PyacemakerError):
         return str(error)
-    return "interrupted" if isinstance(error, KeyboardInterrupt) else f"{type(error).__name__}: {error}"
+    return "interrupted" if isinstance(error, KeyboardInterrupt) else described(error)
 
 
 def _version(package: str) -> str:
