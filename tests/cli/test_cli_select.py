@@ -70,7 +70,7 @@ def test_too_few_that_differ_are_told_in_one_message(cli, tmp_path):
     write_structures(pool, [*structures[:4], *structures[:3]])
     answer = cli("select", pool, "-n", 5)
     assert answer.code == 2
-    assert "5 were asked for but of its 7 structures only 4 differ, since 3 repeat" in answer.complaint()
+    assert "5 were asked for but of 7 structures only 4 differ, since 3 repeat" in answer.complaint()
     assert len(answer.err.splitlines()) == 1
 
 

@@ -44,7 +44,7 @@ def select_from_file(
     dropped = len(structures) - len(distinct)
     if dropped and n > len(distinct):
         raise InsufficientDataError(
-            f"{pool}: {n} were asked for but of its {len(structures)} structures only {len(distinct)} differ, "
+            f"{pool}: {n} were asked for but of {len(structures)} structures only {len(distinct)} differ, "
             f"since {dropped} repeat an earlier one: ask for fewer, or make a larger pool"
         )
     if dropped:
