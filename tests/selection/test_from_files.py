@@ -44,7 +44,7 @@ def test_repeated_structures_are_picked_once(method, pool, tmp_path, caplog):
     chosen = select_from_file(path, 9, method)
     assert chosen.tolist() == [0, 1, 2, 3, 4, 5, 12, 13, 14]
     assert f"{path}: 6 of 15 structures repeat an earlier one and are left out" in caplog.text
-    with pytest.raises(InsufficientDataError, match="only 9 are there"):
+    with pytest.raises(InsufficientDataError, match="only 9 differ"):
         select_from_file(path, 10, method)
 
 

@@ -40,13 +40,13 @@ class EmtOracle(Oracle):
 
     def check_structure(self, structure: AtomStructure) -> None:
         """`UnsupportedElementError` outside `EMT_ELEMENTS`, `DataError` for a charge."""
-        refuse_charge(structure, "EMT")
         unknown = sorted(set(structure.symbols) - set(EMT_ELEMENTS))
         if unknown:
             raise UnsupportedElementError(
                 f"structure {structure.id} holds {', '.join(unknown)}, but EMT covers only "
                 f"{', '.join(EMT_ELEMENTS)}: choose another oracle"
             )
+        refuse_charge(structure, "EMT")
 
 
 class LennardJonesOracle(Oracle):
