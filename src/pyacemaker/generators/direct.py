@@ -2,6 +2,7 @@
 
 import logging
 from collections import Counter
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
@@ -57,14 +58,25 @@ class DirectGenerator(Generator):
 
     def candidates(self, teacher: Potential, seed: int) -> Dataset:
         """What the generators make, each geometry once; generator k draws from the seed (seed, k)."""
-        found = Dataset()
-        for index, generator in enumerate(self.generators):
-            found = found + generator.generate(teacher, np.random.default_rng([seed, index]))
+        found = self.made(teacher, seed)
         if self.atoms_and_dimers:
             charged = any(structure.charge for structure in found)
             extra = always(found.elements, self.inputs())
             found = found + extra.filter(lambda added: not (charged and added.tag == DIMER))
         return found.unique()
+
+    def made(
+        self, teacher: Potential, seed: int, progress: Callable[[int, int], None] | None = None
+    ) -> Dataset:
+        """What the generators make, nothing added or left out. progress: generators done, and all."""
+        found, total = Dataset(), len(self.generators)
+        for index, generator in enumerate(self.generators):
+            if progress is not None:
+                progress(index, total)
+            found = found + generator.generate(teacher, np.random.default_rng([seed, index]))
+        if progress is not None:
+            progress(total, total)
+        return found
 
     def filtered(self, candidates: Dataset, teacher: Potential) -> tuple[Dataset, dict[str, int]]:
         """The candidates that pass the filters, and how many each reason rejected.

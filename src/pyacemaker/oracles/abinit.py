@@ -7,14 +7,13 @@ from subprocess import CalledProcessError
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pyacemaker.errors import (
-    ConfigError,
     ConvergenceError,
     EngineError,
     PyacemakerError,
     UnsupportedElementError,
 )
 from pyacemaker.oracles.calculators import CalculatorOracle, Job, KSpacing, Parameters, crash, one_line
-from pyacemaker.oracles.programs import existing_directory, program_command, program_output
+from pyacemaker.oracles.programs import existing_directory, printed_version, program_command
 
 if TYPE_CHECKING:
     from ase.calculators.calculator import Calculator
@@ -62,12 +61,8 @@ class AbinitOracle(CalculatorOracle):
 
     def version(self) -> str:
         """The version that ABINIT prints."""
-        text = program_output(f"{self._command()} --version").strip()
-        if not re.match(r"\d+\.\d+", text):
-            raise ConfigError(
-                f"dft.command {self.command!r} does not start ABINIT; it says: {one_line(text) or 'nothing'}"
-            )
-        return f"abinit {text.split()[0]}"
+        asked, pattern = f"{self._command()} --version", r"\A\s*(\d+\.\d+\S*)"
+        return f"abinit {printed_version(asked, pattern, named=self.command, program='ABINIT')}"
 
     def pseudopotentials(self, symbol: str) -> list[Path]:
         """The element's file, as ASE finds it; `UnsupportedElementError` where there is none."""

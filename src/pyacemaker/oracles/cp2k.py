@@ -12,7 +12,7 @@ from pyacemaker.errors import ConfigError, ConvergenceError, EngineError, Oracle
 from pyacemaker.oracles.boxes import Grid
 from pyacemaker.oracles.calculators import CalculatorOracle, Job, KSpacing, Parameters, last_words, one_line
 from pyacemaker.oracles.molecules import electron_count
-from pyacemaker.oracles.programs import program_command, program_output
+from pyacemaker.oracles.programs import printed_version, program_command
 from pyacemaker.structures import AtomStructure
 
 if TYPE_CHECKING:
@@ -69,16 +69,10 @@ class Cp2kOracle(CalculatorOracle):
 
     def version(self) -> str:
         """The version that CP2K prints."""
-        command = self._command()
-        words = [word for word in shlex.split(command) if word not in ("-s", "--shell")]
-        text = program_output(shlex.join([*words, "--version"]))
-        found = re.search(r"CP2K version (\S+)", text)
-        if found is None:
-            raise ConfigError(
-                f"dft.command {self.command!r} does not start CP2K's shell; it says: "
-                f"{one_line(text) or 'nothing'}"
-            )
-        return f"cp2k {found.group(1)}"
+        words = [word for word in shlex.split(self._command()) if word not in ("-s", "--shell")]
+        asked, pattern = shlex.join([*words, "--version"]), r"CP2K version (\S+)"
+        version = printed_version(asked, pattern, named=self.command, program="CP2K's shell")
+        return f"cp2k {version}"
 
     def check_structure(self, structure: AtomStructure) -> None:
         """Also refuses crystals with an odd number of electrons whose spins share their orbitals."""

@@ -25,7 +25,7 @@ from pyacemaker.oracles.calculators import (
     merged,
     one_line,
 )
-from pyacemaker.oracles.programs import existing_directory, program_command, program_output
+from pyacemaker.oracles.programs import existing_directory, printed_version, program_command
 
 if TYPE_CHECKING:
     from ase.calculators.calculator import Calculator
@@ -87,14 +87,9 @@ class EspressoOracle(CalculatorOracle):
 
     def version(self) -> str:
         """The version that pw.x prints."""
-        text = program_output(self._command())
-        found = re.search(r"Program PWSCF\s+v\.(\S+)", text)
-        if found is None:
-            raise ConfigError(
-                f"dft.command {self.command!r} does not start pw.x of Quantum ESPRESSO; it says: "
-                f"{one_line(text) or 'nothing'}"
-            )
-        return f"espresso {found.group(1)}"
+        pattern, program = r"Program PWSCF\s+v\.(\S+)", "pw.x of Quantum ESPRESSO"
+        version = printed_version(self._command(), pattern, named=self.command, program=program)
+        return f"espresso {version}"
 
     def check_settings(self) -> None:
         """Also looks whether every pseudopotential that is named lies in its directory."""

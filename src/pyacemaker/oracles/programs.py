@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pyacemaker.environment import expand
 from pyacemaker.errors import ConfigError, EngineMissingError
+from pyacemaker.oracles.calculators import one_line
 
 
 def program_command(command: str, setting: str) -> str:
@@ -51,6 +52,20 @@ def program_output(command: str, timeout: float = 60.0) -> str:
                 f"an engine's command cannot be run here ({reason}): correct it"
             ) from error
     return done.stdout.decode(errors="replace")
+
+
+def printed_version(command: str, pattern: str, *, named: str, program: str) -> str:
+    """The first group of `pattern` in what a command prints; `ConfigError` where it is not there.
+
+    named: the command as `dft.command` has it, its variables not put in. program: what it should start.
+    """
+    text = program_output(command)
+    found = re.search(pattern, text)
+    if found is None:
+        raise ConfigError(
+            f"dft.command {named!r} does not start {program}; it says: {one_line(text) or 'nothing'}"
+        )
+    return found.group(1)
 
 
 def existing_directory(path: str, setting: str) -> Path:

@@ -78,6 +78,7 @@ class Acquisition:
     _judged: list[Judged] = field(default_factory=list)
     _scores: list[RoundScore] = field(default_factory=list)
     _facts: list[dict[str, Any]] = field(default_factory=list)
+    _aligned: tuple[int, ReferenceAlignment] | None = None
 
     def run(self) -> Acquired:
         """All rounds, until the labels are spent or a reason to stop is found.
@@ -106,14 +107,17 @@ class Acquisition:
     def alignment(self) -> ReferenceAlignment:
         """The foundation's energy references brought to those of all labels so far.
 
-        Raises `LevelOfTheoryError` where too much remains.
+        Raises `LevelOfTheoryError` where too much remains. Computed once for as many labels as there are.
         """
+        if self._aligned is not None and self._aligned[0] == len(self._train):
+            return self._aligned[1]
         predicted = self.foundation.evaluate(self._train)
         aligned = align_reference_energies(
             self._train, predicted, self.foundation.reference_energies, self.atoms
         )
         limit = self.context.config.label.max_reference_residual_mev_per_atom
         check_alignment(aligned, self._train, predicted, limit)
+        self._aligned = len(self._train), aligned
         return aligned
 
     def _rate(self, teacher: MacePotential) -> Uncertainties:

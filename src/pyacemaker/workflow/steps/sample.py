@@ -1,9 +1,8 @@
 """Step 1, sample: generate candidates, keep the sane ones, pick a diverse pool."""
 
 import logging
+from functools import partial
 from typing import Any
-
-import numpy as np
 
 from pyacemaker.config import PyAceConfig
 from pyacemaker.files import write_json
@@ -22,7 +21,7 @@ def sample(context: StepContext) -> None:
     """Write `candidates.extxyz` (all that pass the filters), `pool.extxyz` (the diverse), `report.json`."""
     teacher = context.config.foundation.load()
     picking = _picking(context.config)
-    generated = _generate(context, teacher)
+    generated = _generate(context, picking, teacher)
     candidates, rejected = picking.filtered(generated, teacher)
     pool = picking.diverse(_fit_to_label(candidates, context.config), teacher, context.rng)
     log.info("%d candidates of %d, pool of %d", len(candidates), len(generated), len(pool))
@@ -42,16 +41,10 @@ def _picking(config: PyAceConfig) -> DirectGenerator:
     )
 
 
-def _generate(context: StepContext, teacher: Potential) -> Dataset:
+def _generate(context: StepContext, picking: DirectGenerator, teacher: Potential) -> Dataset:
     """What the generators make, then the isolated atoms and the dimer curves of all elements."""
-    generators = context.config.sample.generators
-    found = Dataset()
-    for index, generator in enumerate(generators):
-        context.progress("generating candidates", index, len(generators))
-        found = found + generator.generate(teacher, np.random.default_rng([context.seed, index]))
-    context.progress("generating candidates", len(generators), len(generators))
-    inputs = [structure for generator in generators for structure in generator.inputs()]
-    return (found + always(found.elements, inputs)).unique()
+    found = picking.made(teacher, context.seed, partial(context.progress, "generating candidates"))
+    return (found + always(found.elements, picking.inputs())).unique()
 
 
 def fit_to_learn_from(candidates: Dataset) -> Dataset:
