@@ -1,6 +1,7 @@
 """Says where in a YAML file a problem is, what was expected there, and what the user may have meant."""
 
 import difflib
+import re
 import types
 import typing
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from pyacemaker.docstrings import field_docs, first_sentence
 from pyacemaker.errors import ConfigError
 
 Location = tuple[int | str, ...]
@@ -30,6 +32,19 @@ _PATTERNS = {
 
 TEMPLATE_CURE = "write one with: pyacemaker template > config.yaml"
 """What to do when there is no config file."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong at one place of a config file: its line (from 1), its dotted key, a sentence."""
+
+    path: Path
+    line: int
+    key: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.path}, line {self.line}: {self.key}: {self.text}"
 
 
 @dataclass(frozen=True)
@@ -62,6 +77,15 @@ class LocatedYaml:
             raise ConfigError(f"{path}{_yaml_problem(error)}") from error
         _refuse_repeated_keys(path, root, set())
         return cls(path, content, root)
+
+    def mapping(self) -> dict[str, Any]:
+        """The content as keys and values; `ConfigError` where it is something else."""
+        if self.content is None:
+            return {}
+        if not isinstance(self.content, dict):
+            found = type(self.content).__name__
+            raise ConfigError(f"{self.path}: expected keys and values (`seed: 1`), found {found}")
+        return self.content
 
     def line(self, location: Location) -> int:
         """Line number (from 1) of a location, or of the innermost enclosing key that the file has."""
@@ -98,19 +122,17 @@ def load_settings(
     Raises `ConfigError` with one sentence per problem: the file, the line, the key, what is wrong, the cure.
     """
     located = LocatedYaml.read(path, cure)
-    content = {} if located.content is None else located.content
-    if not isinstance(content, dict):
-        raise ConfigError(f"{path}: expected keys and values (`seed: 1`), found {type(content).__name__}")
+    content = located.mapping()
     chosen = content if keys is None else {key: content[key] for key in keys if key in content}
     try:
         return model.model_validate({**defaults, **chosen}, context={"base_dir": path.resolve().parent})
     except ValidationError as error:
-        raise ConfigError("\n".join(describe_problems(error, located, model))) from None
+        raise ConfigError("\n".join(map(str, find_problems(error, located, model)))) from None
 
 
-def describe_problems(error: ValidationError, located: LocatedYaml, model: type[BaseModel]) -> list[str]:
-    """One sentence per problem of a `ValidationError`: file, line, key, what is wrong, the cure."""
-    sentences = []
+def find_problems(error: ValidationError, located: LocatedYaml, model: type[BaseModel]) -> list[Problem]:
+    """The problems of a `ValidationError`, each with its place in the file and its cure."""
+    found = []
     problems = error.errors(include_url=False)
     for problem in problems:
         location = problem["loc"]
@@ -119,9 +141,28 @@ def describe_problems(error: ValidationError, located: LocatedYaml, model: type[
         if _is_other_word(problem, located):
             continue  # what is wrong with the section or number says more
         key = ".".join(str(part) for part in location if _is_written(part, location, located)) or "the file"
-        text = _sentence(problem, _model_at(model, location[:-1]))
-        sentences.append(f"{located.path}, line {located.line(location)}: {key}: {text}")
-    return sentences
+        text = _sentence(problem, _model_at(model, location[:-1])) + _meaning(problem, model)
+        found.append(Problem(located.path, located.line(location), key, text))
+    return found
+
+
+def _meaning(problem: Any, model: type[BaseModel]) -> str:
+    """What the key stands for, and its unit, where its value is out of range or of a wrong type."""
+    location = problem["loc"]
+    while location and isinstance(location[-1], int):
+        location = location[:-1]
+    if problem["type"] not in _NEED_MEANING or not location:
+        return ""
+    parent = _model_at(model, location[:-1])
+    doc = field_docs(parent).get(str(location[-1])) if parent is not None else None
+    return f" ({location[-1]}: {first_sentence(doc)})" if doc else ""
+
+
+_NEED_MEANING = frozenset(
+    "greater_than greater_than_equal less_than less_than_equal float_parsing int_parsing float_type int_type "
+    "int_from_float finite_number missing bool_parsing bool_type".split()
+)
+"""Pydantic's names of the problems that are easier to cure for those who know what the key is."""
 
 
 def _is_other_word(problem: Any, located: LocatedYaml) -> bool:
@@ -142,8 +183,7 @@ def _sentence(problem: Any, parent: type[BaseModel] | None) -> str:
     kind, found = problem["type"], problem["input"]
     names = sorted(parent.model_fields) if parent is not None else []
     if kind == "extra_forbidden":
-        close = difflib.get_close_matches(str(problem["loc"][-1]), names, n=1)
-        hint = f"did you mean {close[0]}? " if close else ""
+        hint = _did_you_mean(problem["loc"][-1], names)
         return f"unknown key; {hint}Allowed here: {', '.join(names) or 'nothing'}"
     if kind == "missing":
         return "this key is required"
@@ -153,11 +193,28 @@ def _sentence(problem: Any, parent: type[BaseModel] | None) -> str:
         return "this section needs a kind"
     if kind == "union_tag_invalid":
         tag, expected = problem["ctx"]["tag"], problem["ctx"]["expected_tags"]
-        return f"kind {tag!r} is not known; expected one of {expected}, or your own as module:ClassName"
+        hint = _did_you_mean(tag, [name.strip("'") for name in expected.split(", ")])
+        return f"kind {tag!r} is not known; {hint}expected one of {expected}, or your own as module:ClassName"
     if kind in _PLAIN:
         return f"{_PLAIN[kind](problem)}; found {_shown(found)}"
     message = str(problem["msg"].removeprefix("Value error, "))
-    return message if kind == "value_error" else f"{message}; found {_shown(found)}"
+    if kind == "literal_error":
+        hint = _did_you_mean(found, re.findall(r"'([^']*)'", problem["ctx"]["expected"])).strip()
+        return f"{message}; found {_shown(found)}{'; ' if hint else ''}{hint}"
+    return message if kind == "value_error" else f"{message}; found {_shown(found)}{_unit_hint(found, kind)}"
+
+
+def _did_you_mean(found: Any, known: list[str]) -> str:
+    close = difflib.get_close_matches(str(found), known, n=1)
+    return f"did you mean {close[0]}? " if close else ""
+
+
+def _unit_hint(found: Any, kind: str) -> str:
+    """What to do about `300 K` where a number is expected."""
+    number = re.match(r"\s*([-+]?[\d.]+(?:[eE][-+]?\d+)?)\s*\S", found) if isinstance(found, str) else None
+    if number is None or kind not in ("float_parsing", "int_parsing"):
+        return ""
+    return f": write the number alone, such as {number.group(1)}"
 
 
 def _list_expected(problem: Any) -> str:
