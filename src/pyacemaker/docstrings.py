@@ -5,6 +5,7 @@ import inspect
 import re
 import textwrap
 from functools import lru_cache
+from itertools import pairwise
 
 from pydantic import BaseModel
 
@@ -17,7 +18,7 @@ def _own_docs(model: type[BaseModel]) -> dict[str, str]:
     except (OSError, TypeError, SyntaxError, IndexError, AttributeError):
         return {}  # a class without a source file
     docs: dict[str, str] = {}
-    for field, text in zip(body, body[1:], strict=False):
+    for field, text in pairwise(body):
         is_field = isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
         if is_field and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
             docs[field.target.id] = inspect.cleandoc(str(text.value.value))

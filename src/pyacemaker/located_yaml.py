@@ -142,7 +142,8 @@ def find_problems(error: ValidationError, located: LocatedYaml, model: type[Base
             continue  # what is wrong with the section or number says more
         key = ".".join(str(part) for part in location if _is_written(part, location, located)) or "the file"
         text = _sentence(problem, _model_at(model, location[:-1])) + _meaning(problem, model)
-        found.append(Problem(located.path, located.line(location), key, text))
+        place = (*location, "kind") if problem["type"] == "union_tag_invalid" else location
+        found.append(Problem(located.path, located.line(place), key, text))
     return found
 
 
@@ -159,8 +160,11 @@ def _meaning(problem: Any, model: type[BaseModel]) -> str:
 
 
 _NEED_MEANING = frozenset(
-    "greater_than greater_than_equal less_than less_than_equal float_parsing int_parsing float_type int_type "
-    "int_from_float finite_number missing bool_parsing bool_type".split()
+    {
+        *("greater_than", "greater_than_equal", "less_than", "less_than_equal", "finite_number"),
+        *("float_parsing", "float_type", "int_parsing", "int_type", "int_from_float"),
+        *("bool_parsing", "bool_type", "missing"),
+    }
 )
 """Pydantic's names of the problems that are easier to cure for those who know what the key is."""
 

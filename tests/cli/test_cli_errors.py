@@ -1,6 +1,7 @@
 """A user's mistakes: one sentence that names the key or the file and the cure, exit 2, never a traceback."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -104,8 +105,8 @@ def test_foundations_that_are_no_models(cli, tiny, tmp_path, command, kind):
     answer = cli(*[command, config], *(["--run-dir", tmp_path / "run"] if command == "run" else []))
     assert answer.code == 2
     assert expected in answer.complaint()
-    if command == "run":
-        assert WorkflowState.read(tmp_path / "run").steps["01_sample"].status == "failed"
+    assert len(answer.err.splitlines()) == 1
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("command", CONFIG_COMMANDS)
@@ -146,7 +147,7 @@ def edited(tiny, name, old, new):
 def test_bad_ends_of_a_reaction(cli, tiny, tmp_path, command, name, old, new, expected):
     answer = cli(command, edited(tiny, name, old, new))
     assert answer.code == 2
-    assert answer.complaint().startswith("Error: sample.generators.0: ")
+    assert re.match(r"Error: .*config\.yaml, line 1[1-4]: sample\.generators\.0", answer.complaint())
     assert expected in answer.err
     assert len(answer.err.splitlines()) == 1
     assert not (tmp_path / "runs").exists()

@@ -26,18 +26,14 @@ def run(
 ) -> None:
     """Run the seven steps, or resume where they stopped."""
     from pyacemaker.cli.display import shown
-    from pyacemaker.config import load_config
     from pyacemaker.errors import VerdictError
     from pyacemaker.workflow.orchestrator import Orchestrator
-    from pyacemaker.workflow.preflight import check_run
+    from pyacemaker.workflow.problems import load_checked
 
-    settings = load_config(config)
-    if rehearse:
-        settings = settings.rehearsed()
+    settings = load_checked(config, rehearse=rehearse)
     directory = run_dir if run_dir is not None else settings.default_run_dir()
     orchestrator = Orchestrator(settings, directory)
     orchestrator.bounds(from_step, until)
-    check_run(settings)
     if dry_run:
         _print_plan(orchestrator, directory, from_step, until)
         return
