@@ -1,5 +1,6 @@
 """`pyacemaker`: the entry point, and what happens to errors."""
 
+import os
 import sys
 
 from pyacemaker.processes import use_single_threads
@@ -9,11 +10,13 @@ use_single_threads()  # before numpy and torch read the variables
 import typer  # noqa: E402
 
 from pyacemaker.cli.activeset import activeset  # noqa: E402
+from pyacemaker.cli.completion import COMPLETION_VARIABLE, completion  # noqa: E402
 from pyacemaker.cli.evaluate import evaluate  # noqa: E402
 from pyacemaker.cli.export import export  # noqa: E402
 from pyacemaker.cli.fit import fit  # noqa: E402
 from pyacemaker.cli.label import label  # noqa: E402
 from pyacemaker.cli.run import run  # noqa: E402
+from pyacemaker.cli.schema import schema  # noqa: E402
 from pyacemaker.cli.select import select  # noqa: E402
 from pyacemaker.cli.status import status  # noqa: E402
 from pyacemaker.cli.template import template  # noqa: E402
@@ -30,7 +33,12 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (run, status, validate, template, fit, evaluate, activeset, select, label, export):
+COMMANDS = (
+    *(template, validate, schema, run, status),
+    *(fit, evaluate, activeset, select, label, export),
+    completion,
+)
+for command in COMMANDS:
     app.command()(command)
 
 
@@ -48,6 +56,10 @@ def main() -> None:
 
     Only errors that nobody foresaw, in a command that keeps no log, show their traceback.
     """
+    if COMPLETION_VARIABLE in os.environ:
+        from typer._completion_classes import completion_init
+
+        completion_init()
     try:
         app()
     except PyacemakerError as error:
