@@ -1,0 +1,74 @@
+"""The gates before release: what was examined, and the curves behind it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pyacemaker.report.numbers import fixed, rounded, short
+from pyacemaker.report.page import Block, Grid, Missing, Section, Table
+from pyacemaker.report.predictions import Predictions
+from pyacemaker.report.run_files import RunFiles
+from pyacemaker.report.sections import gate_curves as curves
+
+
+def gates(run: RunFiles, _: Predictions) -> Section:
+    """The table of all gates, then their curves."""
+    judged: dict[str, Any] = run.metrics.get("gates") or {}
+    if not judged and not run.measured:
+        why = "step 7 is not done yet" if "07_delta" in run.unfinished else "the run has no gates.json"
+        return Section("gates", "Gates", [Missing("Gates", why)])
+    blocks: list[Block] = [_table(judged)] if judged else []
+    blocks += _reactions(run.metrics.get("reactions") or [])
+    for title, make in curves.DRAWN:
+        items = make(run.measured)
+        if items:
+            blocks.append(Grid(items, caption=title, wide=True))
+    absent = [name for name, keys in curves.KINDS.items() if not any(key in run.measured for key in keys)]
+    if absent:
+        why = "they do not apply to this system, or their gates are off"
+        blocks.append(Missing(", ".join(absent), why))
+    return Section("gates", "Gates", blocks)
+
+
+def _table(judged: Mapping[str, Any]) -> Table:
+    rows = [
+        [
+            name.replace("_", " "),
+            "passed" if one["passed"] else "FAILED",
+            rounded(one["value"]),
+            rounded(one["limit"]),
+            one["unit"],
+            short(one.get("student")) if not isinstance(one.get("student"), dict) else "",
+            short(one.get("teacher")) if not isinstance(one.get("teacher"), dict) else "",
+            short(one.get("dft")) if not isinstance(one.get("dft"), dict) else "",
+            one["note"],
+        ]
+        for name, one in judged.items()
+    ]
+    columns = ["gate", "", "value", "limit", "unit", "final", "teacher", "DFT", "note"]
+    caption = (
+        "What was examined before release (docs/gates.md says how). A failed gate does not stop the delivery."
+    )
+    return Table(caption, columns, rows, text=2, notes=1)
+
+
+def _reactions(reactions: list[dict[str, Any]]) -> list[Block]:
+    rows = []
+    for one in reactions:
+        for key, name in (("barrier_ev", "barrier"), ("reaction_energy_ev", "reaction energy")):
+            own = one.get("own_path") or {}
+            rows.append(
+                [
+                    one["formula"],
+                    name,
+                    *(fixed(one[key].get(who), 3) for who in ("final", "teacher", "dft")),
+                    *(fixed(own.get(who, {}).get(key), 3) for who in ("final", "teacher")),
+                ]
+            )
+    if not rows:
+        return []
+    columns = ["reaction", "", "final", "teacher", "DFT", "final, own path", "teacher, own path"]
+    return [
+        Table(
+            "Reactions, eV: on the same structures, and along each model's own path.", columns, rows, text=2
+        )
+    ]
