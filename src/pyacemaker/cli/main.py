@@ -11,10 +11,12 @@ import typer  # noqa: E402
 
 from pyacemaker.cli.activeset import activeset  # noqa: E402
 from pyacemaker.cli.completion import COMPLETION_VARIABLE, completion  # noqa: E402
+from pyacemaker.cli.doctor import doctor  # noqa: E402
 from pyacemaker.cli.evaluate import evaluate  # noqa: E402
 from pyacemaker.cli.export import export  # noqa: E402
 from pyacemaker.cli.fit import fit  # noqa: E402
 from pyacemaker.cli.label import label  # noqa: E402
+from pyacemaker.cli.report import report  # noqa: E402
 from pyacemaker.cli.run import run  # noqa: E402
 from pyacemaker.cli.schema import schema  # noqa: E402
 from pyacemaker.cli.select import select  # noqa: E402
@@ -34,7 +36,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 COMMANDS = (
-    *(template, validate, schema, run, status),
+    *(template, validate, schema, doctor, run, status, report),
     *(fit, evaluate, activeset, select, label, export),
     completion,
 )
