@@ -10,6 +10,7 @@ use_single_threads()  # before numpy and torch read the variables
 import typer  # noqa: E402
 
 from pyacemaker.cli.activeset import activeset  # noqa: E402
+from pyacemaker.cli.compare import compare  # noqa: E402
 from pyacemaker.cli.completion import COMPLETION_VARIABLE, completion  # noqa: E402
 from pyacemaker.cli.doctor import doctor  # noqa: E402
 from pyacemaker.cli.evaluate import evaluate  # noqa: E402
@@ -36,7 +37,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 COMMANDS = (
-    *(template, validate, schema, doctor, run, status, report),
+    *(template, validate, schema, doctor, run, status, report, compare),
     *(fit, evaluate, activeset, select, label, export),
     completion,
 )

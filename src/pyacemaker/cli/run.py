@@ -45,10 +45,23 @@ def run(
         _print_result(
             json.loads((directory / "output" / "metrics.json").read_text(encoding="utf-8")), rehearse
         )
+        _write_report(directory)
         raise
     if metrics is not None:
         _print_result(metrics, rehearse)
         typer.echo(f"Potential: {directory / 'output' / 'potential.yace'}")
+        _write_report(directory)
+
+
+def _write_report(directory: Path) -> None:
+    """The report; a run does not fail for the want of it."""
+    from pyacemaker.errors import PyacemakerError
+    from pyacemaker.report import write_report
+
+    try:
+        typer.echo(f"Report: {write_report(directory)}")
+    except (PyacemakerError, OSError, ValueError, RuntimeError) as error:
+        typer.echo(f"No report could be written: {error}", err=True)
 
 
 def _print_plan(orchestrator: Any, directory: Path, from_step: str | None, until: str | None) -> None:

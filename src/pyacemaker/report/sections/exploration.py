@@ -76,7 +76,7 @@ def _by_temperature(outcomes: list[dict[str, Any]]) -> Figure:
         barmode="stack",
         bargap=0.5,
         showlegend=True,
-        legend=legend_above(),
+        legend={**legend_above(), "traceorder": "normal"},
         margin={"l": 50, "r": 14, "t": 34, "b": 46},
     )
     return Figure("guards-by-temperature", "What ended the trajectories", data, plan, height=300)

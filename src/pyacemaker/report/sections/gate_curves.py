@@ -35,6 +35,16 @@ KINDS = {
 """What may be missing, and the gates that answer it."""
 _VOIGT = ("1", "2", "3", "4", "5", "6")
 _MOST = 400  # points of a curve
+_HEIGHT = 310
+_EV = "Energy against volume, every crystal over its lowest energy."
+_MINIMA = "Minima of Birch–Murnaghan fits; DFT where the run labelled five volumes or more."
+_ELASTIC = "Elastic constants, each model at its own minimum."
+_PHONONS = "All wave vectors that fit into the supercell, each model at its own minimum."
+_MODES = "Normal modes, each model at its own minimum; imaginary ones are negative."
+_WALLS = "Two atoms of the final potential, pushed together: a wall without a hole only rises."
+_PATH = "The same images by every model; crosses where DFT has labels."
+_NVE = "The total energy should neither drift nor jump."
+_GAMMA = "The share of structures whose largest γ is at most this; above 1 is new ground."
 _LEGEND = {"showlegend": True, "legend": legend_above(), "margin": {"l": 62, "r": 14, "t": 34, "b": 46}}
 
 
@@ -49,7 +59,7 @@ def equation_of_state(measured: Measured) -> list[Figure]:
     if not data:
         return []
     plan = layout(axis("volume, Å³/atom"), axis("energy over the lowest, meV/atom"), **_LEGEND)
-    found = [Figure("energy-volume", "E(V) of the final potential", data, plan, height=320)]
+    found = [Figure("energy-volume", "E(V) of the final potential", data, plan, _EV, _HEIGHT)]
     volumes = measured.get("equilibrium_volume")
     if volumes is not None:
         found.append(_against("equilibrium-volume", volumes, "equilibrium volume", "Å³/atom"))
@@ -68,7 +78,7 @@ def elastic(measured: Measured) -> list[Figure]:
             for j in range(i, 6):
                 words = f"{crystal}, C{_VOIGT[i]}{_VOIGT[j]}"
                 pairs.append((theirs[i][j], constants[i][j], words))
-    return [_scatter("elastic-constants", "Elastic constants", "GPa", pairs)]
+    return [_scatter("elastic-constants", "Elastic constants", "GPa", pairs, _ELASTIC)]
 
 
 def vibrations(measured: Measured) -> list[Figure]:
@@ -81,7 +91,7 @@ def vibrations(measured: Measured) -> list[Figure]:
         for name, values in one["student"].items()
         for k, (ours, theirs) in enumerate(zip(values, one["teacher"].get(name) or [], strict=False))
     ]
-    return [_scatter("wavenumbers", "Vibrations of molecules", "cm⁻¹", pairs)]
+    return [_scatter("wavenumbers", "Vibrations of molecules", "cm⁻¹", pairs, _MODES)]
 
 
 def phonons(measured: Measured) -> list[Figure]:
@@ -108,7 +118,7 @@ def phonons(measured: Measured) -> list[Figure]:
                 markers(x, frequencies.ravel(), who, MODEL_COLOURS[who], words, symbol=symbol, size=size)
             )
         plan = layout(axis("wave vector, by length"), axis("frequency, THz (imaginary: below 0)"), **_LEGEND)
-        found.append(Figure(f"phonons-{k}", f"Phonons of {name}", data, plan, height=320))
+        found.append(Figure(f"phonons-{k}", f"Phonons of {name}", data, plan, _PHONONS, _HEIGHT))
     return found
 
 
@@ -127,7 +137,7 @@ def walls(measured: Measured) -> list[Figure]:
         log_axis("energy over the end of the wall, eV", *(trace["y"] for trace in data)),
         **_LEGEND,
     )
-    return [Figure("dimer-walls", "Walls of pairs of atoms", data, plan, height=340)]
+    return [Figure("dimer-walls", "Walls of pairs of atoms", data, plan, _WALLS, _HEIGHT)]
 
 
 def reaction_paths(measured: Measured) -> list[Figure]:
@@ -142,9 +152,9 @@ def reaction_paths(measured: Measured) -> list[Figure]:
         known = [(i, e) for i, e in enumerate(path.get("dft_ev") or []) if e is not None]
         if known:
             i, e = zip(*known, strict=True)
-            data.append(markers(i, e, "dft", MODEL_COLOURS["dft"], symbol="x", size=9))
+            data.append(markers(i, e, "DFT", MODEL_COLOURS["dft"], symbol="x", size=9))
         plan = layout(axis("image along the path"), axis("energy over the reactant, eV"), **_LEGEND)
-        found.append(Figure(f"path-{k}", f"Reaction {k + 1}", data, plan, height=320))
+        found.append(Figure(f"path-{k}", f"Reaction {k + 1}", data, plan, _PATH, _HEIGHT))
     return found
 
 
@@ -160,7 +170,7 @@ def conservation(measured: Measured) -> list[Figure]:
         x = 1e-3 * curves["timestep_fs"] * np.arange(len(energies))
         data.append(line(x[::step], y[::step], f"start {k + 1}", PALETTE[k % len(PALETTE)]))
     plan = layout(axis("time, ps"), axis("total energy over its start, meV/atom"), **_LEGEND)
-    return [Figure("nve", "Energy without a thermostat", data, plan, height=320)]
+    return [Figure("nve", "Energy without a thermostat", data, plan, _NVE, _HEIGHT)]
 
 
 def extrapolation(measured: Measured) -> list[Figure]:
@@ -177,32 +187,20 @@ def extrapolation(measured: Measured) -> list[Figure]:
         log_axis("largest γ", *(trace["y"] for trace in data)),
         **_LEGEND,
     )
-    return [Figure("extrapolation", "Extrapolation grades", data, plan, height=320)]
+    return [Figure("extrapolation", "Extrapolation grades", data, plan, _GAMMA, _HEIGHT)]
 
 
-DRAWN: tuple[tuple[str, Callable[[Measured], list[Figure]]], ...] = (
-    (
-        "Equation of state: E(V) as the final potential has it, and its minima against teacher and DFT.",
-        equation_of_state,
-    ),
-    ("Elastic constants in Voigt order, each model at its own minimum.", elastic),
-    ("Phonons at all wave vectors that fit into the supercell, each model at its own minimum.", phonons),
-    (
-        "Normal modes of the molecules, each model at its own minimum; imaginary ones are negative.",
-        vibrations,
-    ),
-    ("Walls: two atoms of the final potential, pushed together. Monotonic walls have no hole.", walls),
-    ("Reaction paths: the same images by every model; crosses where DFT has labels.", reaction_paths),
-    (
-        "Conservation of energy: without a thermostat the total energy should neither drift nor jump.",
-        conservation,
-    ),
-    (
-        "Extrapolation: the share of structures whose largest γ is at most this; above 1 is new ground.",
-        extrapolation,
-    ),
+DRAWN: tuple[Callable[[Measured], list[Figure]], ...] = (
+    equation_of_state,
+    elastic,
+    phonons,
+    vibrations,
+    walls,
+    reaction_paths,
+    conservation,
+    extrapolation,
 )
-"""What is drawn, in order: the caption, and what makes the figures."""
+"""What makes the figures, in order."""
 
 
 def _curves(measured: Measured, gate: str) -> Mapping[str, Any]:
@@ -210,13 +208,13 @@ def _curves(measured: Measured, gate: str) -> Mapping[str, Any]:
     return found
 
 
-def _scatter(name: str, title: str, unit: str, pairs: list[tuple[float, float, str]]) -> Figure:
+def _scatter(name: str, title: str, unit: str, pairs: list[tuple[float, float, str]], caption: str) -> Figure:
     theirs, ours = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
     limits = span(np.array(theirs), np.array(ours))
     hover = [f"{w}<br>teacher {t:.4g}, final {o:.4g} {unit}" for t, o, w in pairs]
     data = [diagonal(*limits), markers(theirs, ours, title, MODEL_COLOURS["final"], hover, size=7)]
     plan = layout(axis(f"teacher, {unit}", range=list(limits)), axis(f"final, {unit}", range=list(limits)))
-    return Figure(name, title, data, plan, height=320)
+    return Figure(name, title, data, plan, caption, _HEIGHT)
 
 
 def _against(name: str, one: Mapping[str, Any], title: str, unit: str) -> Figure:
@@ -225,15 +223,21 @@ def _against(name: str, one: Mapping[str, Any], title: str, unit: str) -> Figure
     for who, key, symbol in (
         ("teacher", "teacher", "diamond"),
         ("final", "student", "circle"),
-        ("dft", "dft", "x"),
+        ("DFT", "dft", "x"),
     ):
         values = {crystal: value for crystal, value in (one.get(key) or {}).items() if value is not None}
         if values:
             words = [f"{who}, {crystal}: {value:.4g} {unit}" for crystal, value in values.items()]
             data.append(
                 markers(
-                    list(values), list(values.values()), who, MODEL_COLOURS[who], words, symbol=symbol, size=9
+                    list(values),
+                    list(values.values()),
+                    who,
+                    MODEL_COLOURS[who.lower()],
+                    words,
+                    symbol=symbol,
+                    size=9,
                 )
             )
     plan = layout(axis("crystal", type="category"), axis(f"{title}, {unit}"), **_LEGEND)
-    return Figure(name, title.capitalize(), data, plan, height=320)
+    return Figure(name, title.capitalize(), data, plan, _MINIMA, _HEIGHT)

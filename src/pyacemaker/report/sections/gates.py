@@ -18,10 +18,9 @@ def gates(run: RunFiles, _: Predictions) -> Section:
         return Section("gates", "Gates", [Missing("Gates", why)])
     blocks: list[Block] = [_table(judged)] if judged else []
     blocks += _reactions(run.metrics.get("reactions") or [])
-    for title, make in curves.DRAWN:
-        items = make(run.measured)
-        if items:
-            blocks.append(Grid(items, caption=title, wide=True))
+    items = [figure for make in curves.DRAWN for figure in make(run.measured)]
+    if items:
+        blocks.append(Grid(items, wide=True))
     absent = [name for name, keys in curves.KINDS.items() if not any(key in run.measured for key in keys)]
     if absent:
         why = "they do not apply to this system, or their gates are off"
@@ -34,9 +33,9 @@ def _table(judged: Mapping[str, Any]) -> Table:
         [
             name.replace("_", " "),
             "passed" if one["passed"] else "FAILED",
-            rounded(one["value"]),
-            rounded(one["limit"]),
             one["unit"],
+            rounded(one["value"]),
+            f"{one['limit']:g}",
             short(one.get("student")) if not isinstance(one.get("student"), dict) else "",
             short(one.get("teacher")) if not isinstance(one.get("teacher"), dict) else "",
             short(one.get("dft")) if not isinstance(one.get("dft"), dict) else "",
@@ -44,11 +43,11 @@ def _table(judged: Mapping[str, Any]) -> Table:
         ]
         for name, one in judged.items()
     ]
-    columns = ["gate", "", "value", "limit", "unit", "final", "teacher", "DFT", "note"]
+    columns = ["gate", "", "unit", "value", "limit", "final", "teacher", "DFT", "note"]
     caption = (
         "What was examined before release (docs/gates.md says how). A failed gate does not stop the delivery."
     )
-    return Table(caption, columns, rows, text=2, notes=1)
+    return Table(caption, columns, rows, text=3, notes=1)
 
 
 def _reactions(reactions: list[dict[str, Any]]) -> list[Block]:
