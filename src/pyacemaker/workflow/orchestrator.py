@@ -13,7 +13,7 @@ from pyacemaker.files import remove_unfinished, write_atomic
 from pyacemaker.structures.store import LabelStore, Ledger
 from pyacemaker.workflow.output import publish
 from pyacemaker.workflow.preflight import check_run
-from pyacemaker.workflow.progress import Progress, silent
+from pyacemaker.workflow.progress import Progress, RecordedProgress, silent
 from pyacemaker.workflow.state import StepState, WorkflowState, locked
 from pyacemaker.workflow.step import (
     MANIFEST,
@@ -58,7 +58,7 @@ class Orchestrator:
     ) -> None:
         self.config = config
         self.run_dir = run_dir
-        self.progress = progress
+        self.progress = self._recorded = progress
         self.steps = tuple(steps)
 
     def plan(self, from_step: str | None = None, until: str | None = None) -> list[PlannedStep]:
@@ -92,8 +92,12 @@ class Orchestrator:
             remove_unfinished(self.run_dir)
             write_atomic(self.run_dir / "config.yaml", self.config.to_yaml())
             state = self._fresh_state()
-            for position, step in enumerate(self.steps[: last + 1]):
-                self._advance(step, state, forced=first is not None and position >= first, first=first)
+            recorded = self._recorded = RecordedProgress(self.run_dir, self.progress)
+            try:
+                for position, step in enumerate(self.steps[: last + 1]):
+                    self._advance(step, state, forced=first is not None and position >= first, first=first)
+            finally:
+                recorded.close()
             if last < len(self.steps) - 1:
                 log.info("stopped after %s as asked; run again to go on", self.steps[last].name)
                 return None
@@ -203,7 +207,7 @@ class Orchestrator:
             seed=step_seed(self.config.seed, step.name),
             store=store,
             ledger=ledger,
-            progress=self.progress,
+            progress=self._recorded,
         )
 
     def _fresh_state(self) -> WorkflowState:
