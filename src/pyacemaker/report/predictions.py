@@ -13,6 +13,7 @@ import numpy as np
 from pyacemaker.errors import ConfigError, PyacemakerError
 from pyacemaker.potentials.base import Potential
 from pyacemaker.report.run_files import MODELS, RunFiles
+from pyacemaker.selection.plane import principal_plane
 from pyacemaker.structures import Dataset, FloatArray, IntArray, Labels
 
 log = logging.getLogger(__name__)
@@ -125,9 +126,10 @@ def pool_map(run: RunFiles, always: Sequence[int]) -> PoolMap | None:
     pool = run.structures("01_sample/pool.extxyz")
     if len(pool) < 3:
         return None
-    stored = run.array("02_label/features.npy")
-    if stored is not None and len(stored) == len(pool):
-        return _projected(np.arange(len(pool)), stored, "the features that the structures were chosen by")
+    stored = run.json("02_label/map.json")
+    if stored and len(stored["points"]) == len(pool):
+        points, explained = np.array(stored["points"]), np.array(stored["explained"])
+        return PoolMap(np.arange(len(pool)), points, explained, "the features they were chosen by")
     from pyacemaker.potentials.mace import MacePotential
 
     for model in ("foundation", "teacher"):
@@ -137,7 +139,8 @@ def pool_map(run: RunFiles, always: Sequence[int]) -> PoolMap | None:
             assert isinstance(potential, MacePotential)
             rows = _within(pool, always, MAP_ATOMS)
             features = potential.structure_features(pool[rows])
-            return _projected(rows, features, f"invariant MACE descriptors of the {model} model")
+            words = f"invariant MACE descriptors of the {model} model"
+            return PoolMap(rows, *principal_plane(features), words)
     return None
 
 
@@ -150,21 +153,6 @@ def _within(pool: Dataset, always: Sequence[int], atoms: int) -> IntArray:
     n = int(left * len(pool) / pool.n_atoms)
     spaced = np.linspace(0, len(pool) - 1, n).round().astype(np.int64)
     return np.union1d(np.array(wanted, dtype=np.int64), spaced)
-
-
-def _projected(rows: IntArray, features: FloatArray, what: str) -> PoolMap:
-    """Standardised features (m, d) on their first two principal axes, whose signs are fixed."""
-    spread = features.std(axis=0)
-    kept = spread > 1e-12 * max(float(spread.max()), 1e-300)
-    standard = (features[:, kept] - features[:, kept].mean(axis=0)) / spread[kept]
-    left, singular, _ = np.linalg.svd(standard, full_matrices=False)
-    points = np.zeros((len(features), 2))
-    explained = np.zeros(2)
-    for column in range(min(2, len(singular))):
-        axis = left[:, column] * singular[column]
-        points[:, column] = axis * np.sign(axis[np.argmax(np.abs(axis))])
-        explained[column] = singular[column] ** 2 / np.sum(singular**2)
-    return PoolMap(rows, points, explained, what)
 
 
 def in_order(found: Predictions) -> Iterator[tuple[str, list[Labels]]]:

@@ -9,12 +9,11 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
 
 from pyacemaker.config import PyAceConfig, load_config
 from pyacemaker.errors import PyacemakerError
-from pyacemaker.structures import Dataset, FloatArray
+from pyacemaker.structures import Dataset
 from pyacemaker.structures.formats import read_structures
 from pyacemaker.structures.ledger import LedgerRow
 from pyacemaker.structures.store import LabelStore, Ledger
@@ -56,7 +55,11 @@ class RunFiles:
     @cached_property
     def config(self) -> dict[str, Any]:
         """`config.yaml` as it stands; empty where it cannot be read."""
-        content = yaml.safe_load(self.text("config.yaml") or "")
+        try:
+            content = yaml.safe_load(self.text("config.yaml") or "")
+        except yaml.YAMLError as error:
+            log.warning("%s is damaged: %s", self.directory / "config.yaml", error)
+            return {}
         return content if isinstance(content, dict) else {}
 
     @cached_property
@@ -114,13 +117,6 @@ class RunFiles:
     def structures(self, name: str) -> Dataset:
         """The structures of a file of the run, in order; none where it is missing or damaged."""
         return _structures(self.directory / name)
-
-    def array(self, name: str) -> FloatArray | None:
-        """A `.npy` file of the run."""
-        path = self.directory / name
-        if not path.is_file():
-            return None
-        return np.asarray(np.load(path, allow_pickle=False), dtype=np.float64)
 
     def manifest(self, step: str) -> Manifest | None:
         """The manifest of a finished step."""

@@ -18,6 +18,7 @@ def gates(run: RunFiles, _: Predictions) -> Section:
         return Section("gates", "Gates", [Missing("Gates", why)])
     blocks: list[Block] = [_table(judged)] if judged else []
     blocks += _reactions(run.metrics.get("reactions") or [])
+    blocks += _active_set(run)
     items = [figure for make in curves.DRAWN for figure in make(run.measured)]
     if items:
         blocks.append(Grid(items, wide=True))
@@ -71,3 +72,18 @@ def _reactions(reactions: list[dict[str, Any]]) -> list[Block]:
             "Reactions, eV: on the same structures, and along each model's own path.", columns, rows, text=2
         )
     ]
+
+
+def _active_set(run: RunFiles) -> list[Block]:
+    facts: dict[str, Any] = run.json("07_delta/active_set.json") or {}
+    if not facts:
+        return []
+    if "missing_because" in facts:
+        return [Missing("Extrapolation grades", str(facts["missing_because"]))]
+    keys = ("functions", "rank", "environments")
+    rows = [
+        [element, *(str(one[key]) for key in keys), fixed(one["largest_gamma"], 4)]
+        for element, one in facts.items()
+    ]
+    caption = "The active set, which extrapolation grades γ are measured against (potential.asi)."
+    return [Table(caption, ["element", *keys, "largest γ within"], rows)]

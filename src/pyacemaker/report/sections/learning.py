@@ -3,7 +3,7 @@
 from typing import Any
 
 from pyacemaker.report.numbers import ABSENT, fixed, rounded
-from pyacemaker.report.page import Block, Figure, Grid, Missing, Section, Table
+from pyacemaker.report.page import Block, Figure, Grid, Missing, Section, Table, Text
 from pyacemaker.report.plots import MODEL_COLOURS, axis, layout, line, log_axis
 from pyacemaker.report.predictions import Predictions
 from pyacemaker.report.run_files import RunFiles
@@ -14,7 +14,7 @@ _ROUND_ENERGY, _ROUND_FORCES = "energy_mev_per_atom", "forces_mev_per_angstrom"
 
 def learning(run: RunFiles, _: Predictions) -> Section:
     """Rounds, epochs, fits."""
-    blocks: list[Block] = [*_rounds(run), *_epochs(run), *_fits(run)]
+    blocks: list[Block] = [*_rounds(run), *_epochs(run), *_pseudo_labels(run), *_fits(run)]
     return Section("learning", "How the models learned", blocks)
 
 
@@ -96,6 +96,15 @@ def _epochs(run: RunFiles) -> list[Block]:
         else f"Fine-tuning of MACE: errors on {judged} after each epoch."
     )
     return [Grid(items, caption=caption, wide=len(items) == 2)]
+
+
+def _pseudo_labels(run: RunFiles) -> list[Block]:
+    report: dict[str, Any] = run.json("05_pseudo_label/report.json") or {}
+    if not report:
+        return [Missing("Pseudo-labels", "step 5 is not done yet")]
+    text = f"The teacher labelled {report['structures']} structures for the student"
+    left_out = report.get("left_out")
+    return [Text(f"{text}; {left_out} more were left out." if isinstance(left_out, int) else f"{text}.")]
 
 
 def _fits(run: RunFiles) -> list[Block]:

@@ -102,6 +102,8 @@ def _judge(context: StepContext, teacher: Potential, facts: dict[str, Any]) -> N
     write_structures(
         context.directory / "test_predictions.extxyz", test.with_labels(predictions["final"], "final")
     )
+    for name, found in predictions.items():
+        write_structures(context.directory / "predictions" / f"{name}.extxyz", test.with_labels(found, name))
     write_json(context.directory / "metrics.json", metrics)
     write_json(context.directory / "training.json", facts)
 

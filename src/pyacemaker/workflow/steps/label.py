@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import logging
 from collections.abc import Callable
 from dataclasses import asdict
@@ -15,7 +16,8 @@ from pyacemaker.files import write_atomic, write_json
 from pyacemaker.generators.anchors import ANCHOR_TAGS
 from pyacemaker.generators.dimers import DIMER, ISOLATED_ATOM
 from pyacemaker.selection.active_set import spread_over_tags
-from pyacemaker.structures import Dataset, IntArray
+from pyacemaker.selection.plane import principal_plane
+from pyacemaker.structures import Dataset, FloatArray, IntArray
 from pyacemaker.structures.formats import read_structures, write_structures
 from pyacemaker.trainers.reference_energies import ReferenceAlignment
 from pyacemaker.workflow.acquisition import Acquired, Acquisition
@@ -50,7 +52,7 @@ def select_and_label(context: StepContext) -> None:
         anchors=anchors,
         test=used,
         labelled_test=test,
-        reference=_reference(context),
+        reference=lambda: _reference(context),
         atoms=atoms,
         foundation=foundation,
         label=lambda structures, number: _label(structures, "active set", context, number),
@@ -63,6 +65,7 @@ def select_and_label(context: StepContext) -> None:
     _write_selection(context, pool, acquired, used)
     write_json(context.directory / "rounds.json", list(acquired.rounds))
     _write_calibration(context, acquired)
+    _write_map(context, acquisition.features)
 
 
 def _check_enough(acquired: Acquired, context: StepContext) -> None:
@@ -160,6 +163,13 @@ def _write_calibration(context: StepContext, acquired: Acquired) -> None:
     kind = str(getattr(context.config.label.uncertainty, "kind", "plug-in"))
     content = report(known, acquired.held_out, kind)
     write_json(context.directory / "calibration.json", {"summary": summary(content), **content})
+
+
+def _write_map(context: StepContext, features: FloatArray) -> None:
+    """The pool in two dimensions, for the report."""
+    points, explained = principal_plane(features)
+    content = {"explained": explained.tolist(), "points": np.round(points, 4).tolist()}
+    write_atomic(context.directory / "map.json", json.dumps(content) + "\n")
 
 
 def _settings(config: PyAceConfig) -> list[Any]:
