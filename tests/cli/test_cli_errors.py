@@ -109,19 +109,21 @@ def test_foundations_that_are_no_models(cli, tiny, tmp_path, command, kind):
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("command", CONFIG_COMMANDS)
-def test_a_published_model_on_a_machine_that_is_offline(cli, tiny, tmp_path, monkeypatch, command):
+def test_a_published_model_on_a_machine_that_is_offline(cli, tiny, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")  # nobody listens there
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
     config = tiny(("model: foundation.model", "model: medium-mpa-0"))
-    answer = cli(*[command, config], *(["--run-dir", tmp_path / "run"] if command == "run" else []))
+    answer = cli("run", config, "--run-dir", tmp_path / "run")
     assert answer.code == 2
     assert "the foundation model 'medium-mpa-0' is not in MACE's cache" in answer.complaint()
     assert "this machine is offline" in answer.err
     assert "set model to the path of that file" in answer.err
+    answer = cli("validate", config)  # it fetches nothing
+    assert answer.code == 0
+    assert "foundation medium-mpa-0 (published: the first run fetches it)" in answer.out
 
 
 def edited(tiny, name, old, new):
@@ -175,14 +177,18 @@ def test_what_cannot_work_is_found_before_anything_runs(cli, tiny, tmp_path, com
     assert not (tmp_path / "runs").exists()
 
 
-def test_an_element_that_the_foundation_does_not_know(cli, tiny, tmp_path):
+@pytest.mark.parametrize("command", CONFIG_COMMANDS)
+def test_an_element_that_the_foundation_does_not_know(cli, tiny, tmp_path, command):
     config = tiny()
     for name in ("reactant.xyz", "product.xyz"):
         path = config.parent / name
         path.write_text(path.read_text().replace("Cl ", "I "))
-    answer = cli("run", config, "--run-dir", tmp_path / "run")
+    answer = cli(*[command, config], *(["--run-dir", tmp_path / "run"] if command == "run" else []))
     assert answer.code == 2
-    assert "covers only" in answer.complaint().splitlines()[-1]
+    assert "sample.generators.0: the foundation model foundation.model" in answer.complaint()
+    assert "does not cover I; it covers Br-C-Cl-F-H: take another model" in answer.err
+    assert len(answer.err.splitlines()) == 1
+    assert not (tmp_path / "run").exists()
 
 
 def test_an_empty_end_of_a_reaction(cli, tiny, tmp_path):

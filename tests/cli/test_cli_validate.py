@@ -68,7 +68,7 @@ BROKEN = {
     ),
     "element without a foundation": (
         element_without_a_foundation,
-        11,
+        12,
         "sample.generators.0",
         "does not cover I; it covers Br-C-Cl-F-H",
     ),

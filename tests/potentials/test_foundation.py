@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from pyacemaker.errors import FoundationModelError
+from pyacemaker.errors import FoundationModelError, UnsupportedElementError
 from pyacemaker.potentials.foundation import PUBLISHED_MODELS, FoundationSettings
+from pyacemaker.potentials.mace import MacePotential
+from pyacemaker.potentials.mace_elements import read_elements
 from pyacemaker.potentials.mace_model import load_model, quiet_mace
 
 DATA = Path(__file__).parents[1] / "data"
@@ -156,3 +158,46 @@ def test_a_changed_model_is_not_executed(tmp_path: Path) -> None:
     with pytest.raises(FoundationModelError, match="expected"):
         FoundationSettings(model=str(path), sha256="3" * 64).load(tmp_path)
     assert not marker.exists()
+
+
+@pytest.mark.parametrize("name", ["cual_foundation.model", "sn2_foundation.model"])
+def test_the_elements_of_a_file_are_those_of_the_model(name: str) -> None:
+    assert set(read_elements(DATA / name)) == set(MacePotential(DATA / name).elements)
+
+
+def test_reading_the_elements_executes_nothing(tmp_path: Path) -> None:
+    marker, path = tmp_path / "executed", tmp_path / "x.model"
+    with quiet_mace():
+        torch.save([load_model(MODEL), Trap(marker)], path)
+    with pytest.raises(FoundationModelError, match="does not say which elements"):
+        read_elements(path)
+    model = load_model(MODEL)
+    model.trap = Trap(marker)
+    with quiet_mace():
+        torch.save(model, path)
+    assert set(read_elements(path)) == {"Al", "Cu"}
+    assert not marker.exists()
+
+
+def test_what_is_wrong_is_found_before_anything_is_loaded(tmp_path: Path) -> None:
+    settings = FoundationSettings(model=str(MODEL), sha256=SHA256)
+    settings.check(["Cu"])
+    with pytest.raises(
+        UnsupportedElementError, match=r"does not cover Ni, Zn; it covers Al-Cu: take another"
+    ):
+        settings.check(["Zn", "Cu", "Ni"])
+    with pytest.raises(FoundationModelError, match="did you mean 'mace-mp-0'"):
+        FoundationSettings(model="mace-mp-o").check()
+    with pytest.raises(FoundationModelError, match="does not exist"):
+        FoundationSettings(model=str(tmp_path / "no.model")).check()
+    FoundationSettings(model="MACE-MP-0").check(["Cu"])  # known when it has been downloaded
+
+
+def test_a_run_with_foreign_elements_ends_before_its_first_step(tiny, tmp_path, cli) -> None:
+    config = tiny()
+    shutil.copyfile(MODEL, tmp_path / "foundation.model")
+    for command in (("validate", config), ("run", config, "--run-dir", tmp_path / "run")):
+        answer = cli(*command)
+        assert answer.code == 2
+        assert "does not cover C, Cl, F, H" in answer.complaint().replace("\n", " ")
+    assert not (tmp_path / "run").exists()

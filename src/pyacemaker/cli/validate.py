@@ -36,10 +36,11 @@ def validate(
     if rehearse:
         settings = settings.rehearsed()
     if not (as_json or quiet):
+        fetched = "" if Path(settings.foundation.model).exists() else " (published: the first run fetches it)"
         typer.echo(
             f"{config} is valid: {settings.label.n_train} + {settings.label.n_test} labels by "
-            f"{settings.dft.version()}, foundation {settings.foundation.model}, run directory "
-            f"{settings.default_run_dir()}"
+            f"{settings.dft.version()}, foundation {settings.foundation.model}{fetched}, "
+            f"run directory {settings.default_run_dir()}"
         )
 
 

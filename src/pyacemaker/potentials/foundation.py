@@ -3,15 +3,17 @@
 import difflib
 import logging
 import urllib.error
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator, Field, PlainSerializer, SerializationInfo, ValidationInfo
 
 from pyacemaker.base import InputFile, Spec
-from pyacemaker.errors import FoundationModelError
+from pyacemaker.errors import FoundationModelError, UnsupportedElementError
 from pyacemaker.files import sha256_file
 from pyacemaker.potentials.mace import MacePotential
+from pyacemaker.potentials.mace_elements import read_elements
 from pyacemaker.potentials.mace_model import Precision, check_model_file, quiet_mace
 
 logger = logging.getLogger(__name__)
@@ -90,10 +92,34 @@ class FoundationSettings(Spec):
         path = Path(base_dir, Path(self.model).expanduser())
         if path.exists():
             return self._checked(path)
-        name = _ALIASES.get(self.model.lower(), self.model.lower())
-        if name in PUBLISHED_MODELS:
+        name = self.published_name()
+        if name is not None:
             return self._checked(_download(name))
         raise FoundationModelError(_not_found(self.model, path))
+
+    def check(self, elements: Iterable[str] = ()) -> None:
+        """What `resolve` would refuse, without a download, and elements that the model does not cover.
+
+        Takes milliseconds and needs neither torch nor MACE. What a published model covers is known once it is
+        here. Raises `FoundationModelError` and `UnsupportedElementError`.
+        """
+        path = Path(self.model).expanduser()
+        if not path.exists():
+            if self.published_name() is None:
+                raise FoundationModelError(_not_found(self.model, path))
+            return
+        covered = read_elements(self._checked(path))
+        foreign = sorted({*elements} - {*covered})
+        if foreign:
+            raise UnsupportedElementError(
+                f"the foundation model {path.name} does not cover {', '.join(foreign)}; it covers "
+                f"{'-'.join(sorted(covered))}: take another model, or leave these elements out"
+            )
+
+    def published_name(self) -> str | None:
+        """MACE's name of the published model that is meant, None where it is none."""
+        name = _ALIASES.get(self.model.lower(), self.model.lower())
+        return name if name in PUBLISHED_MODELS else None
 
     def load(self, base_dir: Path = Path()) -> MacePotential:
         """`resolve`, then the model as a potential."""

@@ -57,7 +57,7 @@ RANGES: Mapping[str, Range] = {
     "vacuum": Range(2.0, 60.0, "Å", _LENGTH),
     "slab_thickness": Range(1.0, 60.0, "Å", _LENGTH),
     "mode_energies": Range(1e-3, 5.0, "eV", _ENERGY),
-    "max_force": Range(1.0, 2000.0, "eV/Å", _FORCE),
+    "max_force": Range(0.0, 2000.0, "eV/Å", _FORCE),
     "max_net_force": Range(1e-5, 10.0, "eV/Å", _FORCE),
     "max_stress": Range(0.01, 50.0, "eV/Å³", {"GPa": 1 / 160.2177}),
     "density": Range(0.05, 25.0, "g/cm³", {"kg/m³": 1e-3}),

@@ -20,7 +20,7 @@ from pyacemaker.workflow.labelling import check_covered
 from pyacemaker.workflow.plausible import implausible
 from pyacemaker.workflow.preflight import check_run
 
-CHECKS = ("check_settings", "check", "resolve")
+CHECKS = ("check_settings", "check")
 """Names of the methods with which a section of the settings looks at itself, its files and its programs."""
 
 
@@ -135,9 +135,8 @@ def _check_inputs(generator: Generator, sections: Mapping[str, Any]) -> Iterator
         return
     if "dft" in sections:
         yield partial(check_covered, structures, sections["dft"])
-    check = getattr(sections.get("foundation"), "check", None)
-    if check is not None:
-        yield partial(check, structures.elements)
+    if "foundation" in sections:
+        yield partial(sections["foundation"].check, structures.elements)
 
 
 def _raise(error: Exception) -> None:
