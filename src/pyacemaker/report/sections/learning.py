@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pyacemaker.report.numbers import ABSENT, fixed, rounded
+from pyacemaker.report.numbers import ABSENT, count, fixed, rounded
 from pyacemaker.report.page import Block, Figure, Grid, Missing, Section, Table, Text
 from pyacemaker.report.plots import MODEL_COLOURS, axis, layout, line, log_axis
 from pyacemaker.report.predictions import Predictions
@@ -73,7 +73,7 @@ def _epochs(run: RunFiles) -> list[Block]:
     wanted = (
         (_ENERGY, "energy RMSE, meV/atom", "curve-energy"),
         (_FORCES, "force RMSE, meV/Å", "curve-forces"),
-        ("training_loss", "loss of the training", "curve-loss"),
+        ("training_loss", "loss", "curve-loss"),
     )
     colours = {"labels": MODEL_COLOURS["teacher"], "replay": MODEL_COLOURS["foundation"]}
     items = []
@@ -86,7 +86,7 @@ def _epochs(run: RunFiles) -> list[Block]:
                 data.append(line(x, y, which, colours.get(which, MODEL_COLOURS["base"]), dots=len(x) < 40))
         if data:
             plan = layout(axis("epochs"), log_axis(title, *(trace["y"] for trace in data)))
-            items.append(Figure(name, f"Fine-tuning: {title}", data, plan, height=250))
+            items.append(Figure(name, title, data, plan, height=250))
     facts: dict[str, Any] = run.json("03_finetune/training.json") or {}
     judged = "the validation set" if facts.get("validation_structures") else "the training set"
     caption = (
@@ -102,9 +102,8 @@ def _pseudo_labels(run: RunFiles) -> list[Block]:
     report: dict[str, Any] = run.json("05_pseudo_label/report.json") or {}
     if not report:
         return [Missing("Pseudo-labels", "step 5 is not done yet")]
-    text = f"The teacher labelled {report['structures']} structures for the student"
-    left_out = report.get("left_out")
-    return [Text(f"{text}; {left_out} more were left out." if isinstance(left_out, int) else f"{text}.")]
+    text = f"The teacher labelled {count(report['structures'], 'structure')} for the student; "
+    return [Text(f"{text}{report['left_out']} with too large forces left out.")]
 
 
 def _fits(run: RunFiles) -> list[Block]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pyacemaker.report.numbers import rounded
 from pyacemaker.report.page import Block, Figure, Grid, Missing, Section
 from pyacemaker.report.plots import MAX_POINTS, axis, diagonal, layout, markers, span, tag_colours, thinned
 from pyacemaker.report.predictions import Predictions, in_order
@@ -105,7 +106,8 @@ def _panels(quantity: _Quantity, run: RunFiles, predictions: Predictions) -> Blo
     )
     caption = (
         f"{quantity.title} of {len(test)} test structures, {quantity.unit}: the model (up) against DFT "
-        f"(across).{more} Colours are the generators' tags; a click on one hides it."
+        f"(across).{more} RMSEs above. Colours are the "
+        "generators' tags; a click on one hides it."
     )
     legend = list(tag_colours([structure.tag for structure in predictions.test]).items())
     return Grid(panels, legend, caption)
@@ -150,19 +152,9 @@ def _panel(
         ]
         data.append(markers(reference[rows], found[rows], tag, colour, words, size=5))
     rmse = quantity.scale * float(np.sqrt(np.mean((found - reference) ** 2)))
-    note = {
-        "text": f"RMSE {rmse:.3g} {quantity.error_unit}",
-        "xref": "paper",
-        "yref": "paper",
-        "x": 0.97,
-        "y": 0.04,
-        "showarrow": False,
-        "xanchor": "right",
-        "yanchor": "bottom",
-    }
     plan = layout(
         axis(f"DFT, {quantity.unit}", range=list(limits), nticks=5),
         axis(f"{model}, {quantity.unit}", range=list(limits), nticks=5),
-        annotations=[note],
     )
-    return Figure(f"parity-{quantity.name}-{model}", model, data, plan, height=264)
+    title = f"{model}: {rounded(rmse)} {quantity.error_unit}"
+    return Figure(f"parity-{quantity.name}-{model}", title, data, plan, height=264)

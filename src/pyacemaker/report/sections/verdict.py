@@ -48,7 +48,7 @@ def _answer(run: RunFiles) -> list[Block]:
     word, colour = standing(run)
     chips = [(word, colour)]
     if run.state.rehearsal:
-        chips.append(("rehearsal: a cheap physics oracle in DFT's place", "warn"))
+        chips.append(("rehearsal: not by DFT", "warn"))
     found: list[Block] = [Chips(chips)]
     if run.unfinished:
         text = f"Not done yet: {', '.join(run.unfinished)}."
