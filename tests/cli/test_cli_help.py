@@ -101,6 +101,11 @@ def test_the_commands_are_those_of_the_design():
         "select",
         "label",
         "export",
+        "schema",
+        "completion",
+        "compare",
+        "doctor",
+        "report",
     }
 
 

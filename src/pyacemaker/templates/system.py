@@ -67,7 +67,7 @@ class System:
         elements = tuple(sorted(counts))
         crystal = (
             "kind: crystal",
-            f"formula: {scalar(formula)}    # its structure type is what the teacher likes best; or structure: FILE",
+            f"formula: {scalar(formula)}    # of the type that the teacher likes best; or structure: FILE",
         )
         kind, parts = _periodic(elements, crystal, ("kind: melt", f"formula: {scalar(formula)}"), melt=melt)
         return cls(kind, formula, parts, elements)
