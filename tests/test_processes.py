@@ -1,5 +1,6 @@
 import logging
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -9,7 +10,13 @@ from pathlib import Path
 import pytest
 
 from pyacemaker.errors import PyacemakerError
-from pyacemaker.processes import THREAD_VARIABLES, die_with_parent, map_ordered, single_thread_environment
+from pyacemaker.processes import (
+    THREAD_VARIABLES,
+    die_with_parent,
+    map_ordered,
+    release_memory,
+    single_thread_environment,
+)
 
 PARENT = """
 import subprocess, sys, time
@@ -155,3 +162,19 @@ def test_workers_neither_print_nor_log(capfd):
 def test_workers_start_where_copies_of_the_process_cannot_be_made(monkeypatch):
     monkeypatch.setattr(sys, "platform", "darwin")
     assert list(map_ordered(abs, [-1, 2, -3, 4], 2)) == [1, 2, 3, 4]
+
+
+def resident_mb() -> float:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="memory is given back by a function of glibc")
+def test_free_memory_below_a_block_in_use_is_given_back():
+    blocks = [b"x" * 100_000 for _ in range(500)]
+    kept = blocks[9::10]
+    before = resident_mb()
+    del blocks
+    release_memory()
+    assert before - resident_mb() > 30.0
+    assert len(kept) == 50

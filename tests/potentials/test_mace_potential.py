@@ -4,6 +4,7 @@ import logging
 import subprocess
 import sys
 import warnings
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from pyacemaker.potentials.mace import MacePotential, mean_descriptors
 from pyacemaker.potentials.mace_graph import batches_by_atoms, edges_within
 from pyacemaker.potentials.mace_model import load_model, quiet_mace, save_model
 from pyacemaker.processes import single_thread_environment
-from pyacemaker.structures import AtomStructure, Dataset
+from pyacemaker.structures import AtomStructure, Dataset, Labels
 from pyacemaker.structures.formats import read_structures
 
 DATA = Path(__file__).parents[1] / "data"
@@ -110,6 +111,19 @@ def test_the_same_call_gives_the_same_bits(sn2: MacePotential, molecules: Datase
     for run in [*runs[1:], fresh]:
         assert [label.energy for label in run] == [label.energy for label in runs[0]]
         assert all((a.forces == b.forces).all() for a, b in zip(run, runs[0], strict=True))
+
+
+def test_lazy_labels_are_those_of_evaluate_a_batch_at_a_time(sn2: MacePotential, molecules: Dataset) -> None:
+    few = MacePotential(sn2.path, max_atoms_per_batch=30)
+    largest = max(len(part) for part in few.batches(molecules))
+    alive: weakref.WeakSet[Labels] = weakref.WeakSet()
+    energies, most = [], 0
+    for label in few.evaluate_lazily(molecules):
+        alive.add(label)
+        most = max(most, len(alive))
+        energies.append(label.energy)
+    assert energies == [label.energy for label in few.evaluate(molecules)]
+    assert most <= largest + 1 < len(molecules)
 
 
 def test_no_structures_no_labels(sn2: MacePotential) -> None:

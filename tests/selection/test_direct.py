@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -5,7 +7,13 @@ from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 
 from pyacemaker.errors import InsufficientDataError
-from pyacemaker.selection.direct import DirectSelector, _merged, _subclusters, principal_components
+from pyacemaker.selection.direct import (
+    DirectSelector,
+    _merged,
+    _subclusters,
+    distinct_points,
+    principal_components,
+)
 
 
 def blobs(n_blobs, size, d, rng, spread=0.05):
@@ -148,3 +156,14 @@ def test_many_subclusters_are_merged_in_parts(monkeypatch):
         assert set(labels) == set(range(n))
     spread = [np.ptp(centroids[_merged(centroids, 100) == label], axis=0).max() for label in range(100)]
     assert np.median(spread) < 0.25 * np.ptp(centroids, axis=0).max()
+
+
+def test_few_copies_of_the_features_are_held():
+    features = np.random.default_rng(3).normal(size=(4000, 100))
+    tracemalloc.start()
+    try:
+        distinct_points(features, 1)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 2.8 * features.nbytes

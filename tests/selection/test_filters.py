@@ -1,3 +1,5 @@
+import weakref
+
 import numpy as np
 import pytest
 from ase import Atoms
@@ -71,6 +73,24 @@ def test_energies_are_compared_within_a_composition_only():
     opinions = [labels(energy) for energy in (-1.0, -1.1, -1.2, -900.0, -900.1, -930.0)]
     found = HardFilters(min_distance=0.1).check(structures, opinions)
     assert found.rejected == {5: "unreasonable energy"}
+
+
+def test_labels_are_not_kept():
+    structures = [dimer(0.74 + 0.001 * i) for i in range(20)]
+    alive: weakref.WeakSet[Labels] = weakref.WeakSet()
+    most = 0
+
+    def opinions():
+        nonlocal most
+        for _ in structures:
+            opinion = labels()
+            alive.add(opinion)
+            most = max(most, len(alive))
+            yield opinion
+            del opinion
+
+    assert len(HardFilters().check(structures, opinions()).kept) == 20
+    assert most <= 3
 
 
 def test_limits_can_be_switched_off():

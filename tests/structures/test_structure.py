@@ -64,6 +64,25 @@ def test_a_structure_does_not_change_with_the_array_it_was_made_from():
     assert structure.positions[0, 0] == 0.0
 
 
+def test_a_read_only_view_is_copied_because_its_owner_may_change():
+    positions = np.zeros((1, 3))
+    view = positions.view()
+    view.setflags(write=False)
+    structure = AtomStructure(np.array([1]), view)
+    positions[0, 0] = 5.0
+    assert structure.positions[0, 0] == 0.0
+
+
+def test_a_changed_copy_shares_the_arrays_that_stay():
+    structure = AtomStructure(np.array([1]), np.zeros((1, 3)))
+    labelled = structure.replace(labels=Labels(1.0, np.ones((1, 3))), positions=np.ones((1, 3)))
+    again = labelled.replace(tag="other")
+    assert labelled.cell is structure.cell
+    assert labelled.positions is not structure.positions
+    assert again.positions is labelled.positions
+    assert again.labels is labelled.labels
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

@@ -76,7 +76,7 @@ def acquisition(directory: Path, truth: Dataset, label: Labelling, settings: PyA
         anchors=np.array([0]),
         test=test,
         labelled_test=molecules[test],
-        reference=molecules[:15],
+        reference=lambda: molecules[:15],
         atoms=atoms,
         foundation=foundation,
         label=label,

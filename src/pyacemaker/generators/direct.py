@@ -90,7 +90,7 @@ class DirectGenerator(Generator):
         for filters, members in ((self.filters, np.flatnonzero(~small)), (lenient, np.flatnonzero(small))):
             geometry = filters.check(candidates[members])
             sane = members[geometry.kept]
-            found = filters.check(candidates[sane], teacher.evaluate(candidates[sane]))
+            found = filters.check(candidates[sane], teacher.evaluate_lazily(candidates[sane]))
             passed[sane[found.kept]] = True
             rejected += geometry.reasons + found.reasons
         if not passed[~small if not small.all() else small].any():

@@ -1,7 +1,7 @@
 """What can be evaluated."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from pyacemaker.structures import AtomStructure, Dataset, Labels
@@ -25,6 +25,10 @@ class Potential(ABC):
 
         Raises `UnsupportedElementError` for an element that the model does not cover.
         """
+
+    def evaluate_lazily(self, structures: Sequence[AtomStructure]) -> Iterator[Labels]:
+        """The labels of `evaluate` one by one; a model that works in batches holds no more than one batch."""
+        return iter(self.evaluate(structures))
 
     @abstractmethod
     def calculator(self) -> "Calculator":

@@ -95,7 +95,12 @@ class MacePotential(Potential):
 
     def evaluate(self, structures: Sequence[AtomStructure]) -> list[Labels]:
         """Energy (eV), forces (eV/Å), per-atom energies (eV) and, where periodic in 3-D, stress (eV/Å³)."""
-        return [labels for part in self.batches(structures) for labels in self._evaluate_batch(part)]
+        return list(self.evaluate_lazily(structures))
+
+    def evaluate_lazily(self, structures: Sequence[AtomStructure]) -> Iterator[Labels]:
+        """The labels of `evaluate` one by one, of which no more than one batch is held."""
+        for part in self.batches(structures):
+            yield from self._evaluate_batch(part)
 
     def calculator(self) -> "Calculator":
         """An ASE calculator with the numbers of `evaluate`."""

@@ -100,29 +100,33 @@ def principal_components(features: FloatArray, min_eigenvalue: float = 1.0) -> F
 def _standardised(features: FloatArray) -> FloatArray:
     """Columns with mean 0 and standard deviation 1; columns that do not vary are dropped."""
     deviation = features.std(axis=0)
-    varies = deviation > 1e-12 * np.maximum(np.abs(features).max(axis=0), 1e-300)
-    return np.asarray((features[:, varies] - features[:, varies].mean(axis=0)) / deviation[varies])
+    largest = np.maximum(features.max(axis=0), -features.min(axis=0))
+    varies = deviation > 1e-12 * np.maximum(largest, 1e-300)
+    standard = features[:, varies]
+    standard -= standard.mean(axis=0)
+    standard /= deviation[varies]
+    return standard
 
 
 def _unique_rows(features: FloatArray) -> tuple[IntArray, FloatArray]:
     """Indices of the first row of each kind, in an order decided by content alone, and those rows."""
     order = _content_order(features)
-    rounded = np.round(_standardised(features[order]), _DECIMALS) + 0.0  # + 0.0 turns -0 into 0
     seen: dict[bytes, int] = {}
-    for index, row in zip(order, rounded, strict=True):
-        seen.setdefault(_digest(row), int(index))
+    for index, row in zip(order, _standardised(features[order]), strict=True):
+        seen.setdefault(_digest(np.round(row, _DECIMALS)), int(index))
     first = np.array(list(seen.values()), dtype=np.int64)
     return first, features[first]
 
 
 def _content_order(features: FloatArray) -> IntArray:
     """An order of the rows that a shuffle of the input does not change (equal rows: by index)."""
-    digests = np.array([_digest(row) for row in features + 0.0], dtype="S32")
+    digests = np.array([_digest(row) for row in features], dtype="S32")
     return np.argsort(digests, kind="stable")
 
 
 def _digest(row: FloatArray) -> bytes:
-    return hashlib.blake2b(row.tobytes(), digest_size=16).hexdigest().encode()
+    positive = row + 0.0  # turns -0 into 0
+    return hashlib.blake2b(positive.tobytes(), digest_size=16).hexdigest().encode()
 
 
 def _subclusters(points: FloatArray, fewest: int, most: int) -> IntArray:

@@ -1,7 +1,7 @@
 """Hard filters: structures that no label should be paid for."""
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -53,8 +53,8 @@ class HardFilters(Spec):
         found = self.check(structures, labels)
         return structures[found.kept], dict(found.reasons)
 
-    def check(self, structures: Sequence[AtomStructure], labels: Sequence[Labels] | None = None) -> Filtered:
-        """Which `structures` pass; `labels`: a potential's opinion of each, for the last two filters."""
+    def check(self, structures: Sequence[AtomStructure], labels: Iterable[Labels] | None = None) -> Filtered:
+        """Which `structures` pass; `labels`: a potential's opinion of each, none of which is kept."""
         rejected = self._reject_geometries(structures)
         if labels is not None:
             rejected.update(self._reject_labels(structures, labels, rejected))
@@ -76,10 +76,10 @@ class HardFilters(Spec):
         return rejected
 
     def _reject_labels(
-        self, structures: Sequence[AtomStructure], labels: Sequence[Labels], known: Mapping[int, str]
+        self, structures: Sequence[AtomStructure], labels: Iterable[Labels], known: Mapping[int, str]
     ) -> dict[int, str]:
         rejected: dict[int, str] = {}
-        groups: dict[str, list[int]] = defaultdict(list)
+        groups: dict[str, dict[int, float]] = defaultdict(dict)
         for index, (structure, label) in enumerate(zip(structures, labels, strict=True)):
             if index in known:
                 continue
@@ -90,11 +90,10 @@ class HardFilters(Spec):
             elif self.max_stress is not None and largest_stress(label) > self.max_stress:
                 rejected[index] = "large stress"
             else:
-                groups[structure.formula].append(index)
-        for members in groups.values():
-            energies = np.array([labels[index].energy / len(structures[index]) for index in members])
-            for index in self._far_energies(energies):
-                rejected[members[index]] = "unreasonable energy"
+                groups[structure.formula][index] = label.energy / len(structure)
+        for energies in groups.values():
+            far = self._far_energies(np.array(list(energies.values())))
+            rejected.update((list(energies)[number], "unreasonable energy") for number in far)
         return rejected
 
     def _far_energies(self, energies: FloatArray) -> list[int]:

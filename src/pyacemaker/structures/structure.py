@@ -70,13 +70,23 @@ class Labels:
 
 
 def _freeze(owner: object, name: str, dtype: type, shape: tuple[int, ...]) -> None:
-    """Replace a field by a read-only copy of the given shape (-1 = any length); `ValueError` for another."""
-    array: NDArray[Any] = np.array(getattr(owner, name), dtype=dtype)
+    """Make a field a read-only array of the given shape (-1 = any length); `ValueError` for another.
+
+    An array that is read-only already, such as another structure's, is shared; any other one is copied.
+    """
+    given = getattr(owner, name)
+    array: NDArray[Any] = given if _is_frozen(given, dtype) else np.array(given, dtype=dtype)
     expected = tuple(array.shape[k] if want < 0 < array.ndim else want for k, want in enumerate(shape))
     if array.shape != expected:
         raise ValueError(f"{name} has the shape {array.shape} instead of {shape}")
     array.setflags(write=False)
     object.__setattr__(owner, name, array)
+
+
+def _is_frozen(array: Any, dtype: type) -> bool:
+    """Whether this is an array of `dtype` that nobody writes to: read-only, and no view of another."""
+    is_plain = type(array) is np.ndarray and array.dtype == dtype
+    return is_plain and array.flags.owndata and not array.flags.writeable
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,6 +14,7 @@ from pyacemaker.errors import TrainingError
 from pyacemaker.files import sha256_file, write_json
 from pyacemaker.generators.dimers import DIMER
 from pyacemaker.potentials.mace import MacePotential
+from pyacemaker.processes import release_memory
 from pyacemaker.selection.active_set import ActiveSet
 from pyacemaker.selection.uncertainty_base import Uncertainties
 from pyacemaker.structures import Dataset, FloatArray, IntArray
@@ -60,7 +61,8 @@ class Acquisition:
     """One acquisition under way.
 
     pool: the candidates; features: (pool, d). anchors, test: indices into it. labelled_test: the test set
-    with its labels. reference: what the foundation model knows. atoms: isolated-atom energies by DFT, eV.
+    with its labels. reference: reads what the foundation model knows, which is held while the pool is
+    rated. atoms: isolated-atom energies by DFT, eV.
     """
 
     context: StepContext
@@ -69,7 +71,7 @@ class Acquisition:
     anchors: IntArray
     test: IntArray
     labelled_test: Dataset
-    reference: Dataset
+    reference: Callable[[], Dataset]
     atoms: Mapping[str, float]
     foundation: MacePotential
     label: Label
@@ -92,6 +94,7 @@ class Acquisition:
             self.context.progress("labelling rounds", number - 1, len(sizes))
             rated = self._rate(teacher)
             active = self._pick(rated.structures, number, size)
+            release_memory()
             batch = self.label(self.pool[active.indices], number)
             self._train = self._train + batch
             shift = self._shift(teacher)
@@ -122,7 +125,7 @@ class Acquisition:
 
     def _rate(self, teacher: MacePotential) -> Uncertainties:
         """The pool's uncertainties; the reference is what the teacher knows, labels of earlier rounds too."""
-        known = self.reference + self._train
+        known = self.reference() + self._train
         covered = known.filter(lambda structure: set(structure.symbols) <= set(teacher.elements))
         return self.context.config.label.uncertainty.rate(teacher, covered, self.pool)
 

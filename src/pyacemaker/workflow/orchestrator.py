@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pyacemaker.config import PyAceConfig, load_config
 from pyacemaker.errors import ConfigError, PyacemakerError, UserError, VerdictError, described
 from pyacemaker.files import remove_unfinished, write_atomic
+from pyacemaker.processes import release_memory
 from pyacemaker.structures.store import LabelStore, Ledger
 from pyacemaker.workflow.output import publish
 from pyacemaker.workflow.preflight import check_run
@@ -198,6 +199,7 @@ class Orchestrator:
             if ledger is not None:
                 state.dft = asdict(ledger.totals())
             state.write(self.run_dir)
+            release_memory()
 
     def _context(self, step: Step, store: LabelStore, ledger: Ledger) -> StepContext:
         return StepContext(

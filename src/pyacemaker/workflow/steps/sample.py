@@ -10,6 +10,7 @@ from pyacemaker.generators.anchors import always
 from pyacemaker.generators.dimers import DIMER, ISOLATED_ATOM
 from pyacemaker.generators.direct import DirectGenerator
 from pyacemaker.potentials.base import Potential
+from pyacemaker.processes import release_memory
 from pyacemaker.structures import Dataset
 from pyacemaker.structures.formats import write_structures
 from pyacemaker.workflow.step import Step, StepContext
@@ -23,6 +24,7 @@ def sample(context: StepContext) -> None:
     picking = _picking(context.config)
     generated = _generate(context, picking, teacher)
     candidates, rejected = picking.filtered(generated, teacher)
+    release_memory()
     pool = picking.diverse(_fit_to_label(candidates, context.config), teacher, context.rng)
     log.info("%d candidates of %d, pool of %d", len(candidates), len(generated), len(pool))
     write_structures(context.directory / "candidates.extxyz", candidates)
