@@ -39,6 +39,14 @@ PALETTE = (
     "#6fae3d",
     "#d167c9",
     "#4c63c9",
+    "#c9a400",
+    "#00806e",
+    "#e58fb0",
+    "#5e4fa2",
+    "#94b8e8",
+    "#8c6d31",
+    "#b5cf6b",
+    "#d6616b",
 )
 NEUTRAL = "#8f98a6"
 MAX_POINTS = 3000
@@ -80,12 +88,18 @@ def axis(title: str, **more: Any) -> dict[str, Any]:
     }
 
 
+_DECADES = 1e5
+
+
 def log_axis(title: str, *values: Any, **more: Any) -> dict[str, Any]:
-    """A logarithmic axis with round ticks over all `values`, of which only the positive ones count."""
+    """A logarithmic axis with round ticks over the positive ones of `values`, five decades at most.
+
+    What is smaller (errors that symmetry makes zero) lies outside.
+    """
     every = np.concatenate([np.asarray(as_list(part), dtype=np.float64).ravel() for part in values])
     every = every[np.isfinite(every) & (every > 0.0)]
     low, high = (float(every.min()), float(every.max())) if len(every) else (1.0, 10.0)
-    low, high = low / 1.15, high * 1.15
+    low, high = max(low / 1.15, high / _DECADES), high * 1.15
     ticks = _log_ticks(low, high)
     labels = [f"{tick:g}" if 1e-4 < tick < 1e5 else f"{tick:.0e}" for tick in ticks]
     limits = [round(float(np.log10(low)), 4), round(float(np.log10(high)), 4)]
