@@ -124,3 +124,20 @@ def test_a_section_in_the_place_of_a_word_is_told_by_its_own_keys(tmp_path: Path
     assert "line 2: tool.wieght: unknown key; did you mean weight?" in message
     assert len(message.splitlines()) == 1
     assert "line 1: colour: " in problem(tmp_path, "colour:\n  red: 1\n", Bench)
+
+
+class Ramp(Spec):
+    temperatures: tuple[float | tuple[float, float], ...]
+    """K; a pair is a ramp."""
+
+
+def test_a_value_that_is_neither_a_number_nor_a_list_is_told_once(tmp_path):
+    path = tmp_path / "ramp.yaml"
+    path.write_text("temperatures: [300, 600 K]\n")
+    with pytest.raises(ConfigError) as caught:
+        load_settings(path, Ramp)
+    (line,) = str(caught.value).splitlines()
+    assert line.endswith("found '600 K': write the number alone, such as 600 (temperatures: K)")
+    path.write_text("temperatures: 300\n")
+    with pytest.raises(ConfigError, match=r"expected a list, such as \[300\]; found 300"):
+        load_settings(path, Ramp)

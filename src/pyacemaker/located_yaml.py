@@ -132,7 +132,7 @@ def load_settings(
 
 def find_problems(error: ValidationError, located: LocatedYaml, model: type[BaseModel]) -> list[Problem]:
     """The problems of a `ValidationError`, each with its place in the file and its cure."""
-    found = []
+    found: list[tuple[str, Problem]] = []
     problems = error.errors(include_url=False)
     for problem in problems:
         location = problem["loc"]
@@ -143,8 +143,14 @@ def find_problems(error: ValidationError, located: LocatedYaml, model: type[Base
         key = ".".join(str(part) for part in location if _is_written(part, location, located)) or "the file"
         text = _sentence(problem, _model_at(model, location[:-1])) + _meaning(problem, model)
         place = (*location, "kind") if problem["type"] == "union_tag_invalid" else location
-        found.append(Problem(located.path, located.line(place), key, text))
-    return found
+        found.append((problem["type"], Problem(located.path, located.line(place), key, text)))
+    return _without_lesser_alternatives(found)
+
+
+def _without_lesser_alternatives(found: list[tuple[str, Problem]]) -> list[Problem]:
+    """Of a value that is neither the number nor the list that may stand there, what is wrong as a number."""
+    better = {(item.line, item.key) for kind, item in found if kind not in _LIST_EXPECTED}
+    return [item for kind, item in found if kind not in _LIST_EXPECTED or (item.line, item.key) not in better]
 
 
 def _meaning(problem: Any, model: type[BaseModel]) -> str:
@@ -179,7 +185,8 @@ def _is_written(part: int | str, location: Location, located: LocatedYaml) -> bo
     index = location.index(part)
     last = index == len(location) - 1
     # of a union: the name of a type or of a class of settings
-    alternative = last and not isinstance(part, int) and ("-" in part or "[" in part or part[0].isupper())
+    named = "" if isinstance(part, int) else part
+    alternative = last and bool(re.search(r"[-\[]|^[A-Z]|^(?:float|int|str|bool)$", named))
     return located.has(location[: index + 1]) or (last and not alternative)
 
 
