@@ -156,7 +156,7 @@ def _without_lesser_alternatives(found: list[tuple[str, Problem]]) -> list[Probl
 def _meaning(problem: Any, model: type[BaseModel]) -> str:
     """What the key stands for, and its unit, where its value is out of range or of a wrong type."""
     location = problem["loc"]
-    while location and isinstance(location[-1], int):
+    while location and (isinstance(location[-1], int) or _is_alternative(location[-1])):
         location = location[:-1]
     if problem["type"] not in _NEED_MEANING or not location:
         return ""
@@ -181,12 +181,15 @@ def _is_other_word(problem: Any, located: LocatedYaml) -> bool:
     return is_word and isinstance(problem["input"], dict | int | float)
 
 
+def _is_alternative(part: str) -> bool:
+    """Whether this is pydantic's name of a type in a union rather than a key."""
+    return bool(re.search(r"[-\[]|^[A-Z]|^(?:float|int|str|bool)$", part))
+
+
 def _is_written(part: int | str, location: Location, located: LocatedYaml) -> bool:
     index = location.index(part)
     last = index == len(location) - 1
-    # of a union: the name of a type or of a class of settings
-    named = "" if isinstance(part, int) else part
-    alternative = last and bool(re.search(r"[-\[]|^[A-Z]|^(?:float|int|str|bool)$", named))
+    alternative = last and not isinstance(part, int) and _is_alternative(part)
     return located.has(location[: index + 1]) or (last and not alternative)
 
 
