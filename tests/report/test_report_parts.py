@@ -37,7 +37,8 @@ def test_other_words_for_numbers():
     assert duration(9000) == "2.50 h"
     assert core_hours(468.0) == "0.13 core-h"
     assert core_hours(12.0) == "12.0 core-s"
-    assert short([1.0, 2.0, 3.0, 4.0, 5.0]) == "1.00, 2.00, 3.00, 4.00, …"
+    assert short([1.0, 2.0, 3.0, 4.0, 5.0]) == "1.00, 2.00, …"
+    assert short([None, 2.0]) == "–, 2.00"
     assert short({"pool": {"0.5": 1.0}}) == "1 entries"
 
 

@@ -63,6 +63,6 @@ def short(value: Any) -> str:
     if isinstance(value, dict):
         flat = [f"{key} {short(item)}" for key, item in value.items() if not isinstance(item, dict | list)]
         return "; ".join(flat[:4]) + ("; …" if len(flat) > 4 else "") if flat else f"{len(value)} entries"
-    if all(isinstance(item, int | float) for item in value):
-        return ", ".join(rounded(float(item)) for item in value[:4]) + (", …" if len(value) > 4 else "")
+    if all(item is None or isinstance(item, int | float) for item in value):
+        return ", ".join(rounded(item) for item in value[:2]) + (", …" if len(value) > 2 else "")
     return f"{len(value)} entries"
