@@ -13,6 +13,7 @@ from pyacemaker.generators.anchors import ANCHOR_TAGS, always
 from pyacemaker.generators.base import Generator
 from pyacemaker.generators.dimers import DIMER, ISOLATED_ATOM
 from pyacemaker.potentials.base import Potential
+from pyacemaker.processes import release_memory
 from pyacemaker.selection import AnySelector, DirectSelector
 from pyacemaker.selection.direct import distinct_points
 from pyacemaker.selection.filters import HardFilters
@@ -115,6 +116,7 @@ class DirectGenerator(Generator):
         if places < 1:
             return candidates[is_anchor]
         features = self.selector.features_of(candidates, structure_features(candidates, teacher))[others]
+        release_memory()  # before the selector's distances
         chosen = others[_choose(self.selector, features, places, rng)]
         return candidates[np.sort(np.concatenate([np.flatnonzero(is_anchor), chosen]))]
 

@@ -17,7 +17,7 @@ from pyacemaker.potentials.mace import MacePotential
 from pyacemaker.processes import release_memory
 from pyacemaker.selection.active_set import ActiveSet
 from pyacemaker.selection.uncertainty_base import Uncertainties
-from pyacemaker.structures import Dataset, FloatArray, IntArray
+from pyacemaker.structures import Dataset, FloatArray, IntArray, Labels
 from pyacemaker.trainers.mace import MIN_STRUCTURES
 from pyacemaker.trainers.reference_energies import (
     ReferenceAlignment,
@@ -93,8 +93,8 @@ class Acquisition:
         for number, size in enumerate(sizes, start=1):
             self.context.progress("labelling rounds", number - 1, len(sizes))
             rated = self._rate(teacher)
-            active = self._pick(rated.structures, number, size)
             release_memory()
+            active = self._pick(rated.structures, number, size)
             batch = self.label(self.pool[active.indices], number)
             self._train = self._train + batch
             shift = self._shift(teacher)
@@ -114,7 +114,7 @@ class Acquisition:
         """
         if self._aligned is not None and self._aligned[0] == len(self._train):
             return self._aligned[1]
-        predicted = self.foundation.evaluate(self._train)
+        predicted = _predicted(self.foundation, self._train)
         aligned = align_reference_energies(
             self._train, predicted, self.foundation.reference_energies, self.atoms
         )
@@ -167,7 +167,7 @@ class Acquisition:
         kept = labelled.filter(lambda structure: structure.tag != DIMER)
         indices = [place[structure_id] for structure_id in kept.ids]
         sigma = None if rated.forces is None else [rated.forces[index] for index in indices]
-        return Judged.of(kept, teacher.evaluate(kept), shift, rated.structures[indices], sigma)
+        return Judged.of(kept, _predicted(teacher, kept), shift, rated.structures[indices], sigma)
 
     def _score(
         self,
@@ -266,6 +266,13 @@ class Acquisition:
         )
         write_json(facts, {"key": key, "sha256": sha256_file(model), **trained.report()})
         return model
+
+
+def _predicted(teacher: MacePotential, structures: Dataset) -> list[Labels]:
+    """The teacher's labels; what its batches took is given back."""
+    labels = teacher.evaluate(structures)
+    release_memory()
+    return labels
 
 
 def _is_made(model: Path, facts: Path, key: str) -> bool:
