@@ -5,13 +5,11 @@
 # PYACEMAKER_CACHE   where kernels are compiled to and downloaded models are kept; default: .pyacemaker-cache here.
 set -eu
 
-if ! [ -w . ]; then
-  echo "pyacemaker: $(pwd) cannot be written to; mount a directory that user $(id -u) may write to" >&2
+cache=${PYACEMAKER_CACHE:-$(pwd)/.pyacemaker-cache}
+if ! mkdir -p "$cache/home" "$cache/tmp" 2>/dev/null; then
+  echo "pyacemaker: $cache cannot be written to; mount a directory that user $(id -u) may write to" >&2
   exit 2
 fi
-
-cache=${PYACEMAKER_CACHE:-$(pwd)/.pyacemaker-cache}
-mkdir -p "$cache/home" "$cache/tmp"
 export HOME="$cache/home"               # may not exist for --user 12345
 export XDG_CACHE_HOME="$cache"          # MACE's foundation models
 export TORCH_HOME="$cache/torch"

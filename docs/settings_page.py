@@ -1,5 +1,6 @@
 """The tables of the configuration reference, from the classes of the settings and the docstrings in them."""
 
+import json
 import re
 import types
 from collections.abc import Iterator, Mapping, Sequence
@@ -144,7 +145,10 @@ def _plain(value: Any) -> Any:
 
 def _code(value: Any) -> str:
     text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=10**6)
-    return f"`{_cell(text.removesuffix(END_OF_DOCUMENT).strip())}`"
+    text = text.removesuffix(END_OF_DOCUMENT).strip()
+    if "\n" in text:
+        text = json.dumps(value, ensure_ascii=False)  # YAML too, and always on one line
+    return f"`{_cell(text)}`"
 
 
 def _title(model: type[Spec], place: str) -> str:

@@ -131,6 +131,8 @@ def test_a_plug_in_survives_being_written_out_and_read_again(my_lab):
         {"kind": "square", "side": 2.0},
     ]
     assert Drawing.model_validate(content) == before
+    alone = my_lab.Star(points=6)
+    assert my_lab.Star.model_validate(alone.model_dump()) == alone
 
 
 def test_a_plug_in_s_settings_count_in_the_fingerprint(my_lab):

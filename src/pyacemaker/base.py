@@ -17,6 +17,7 @@ from pydantic import (
     ValidatorFunctionWrapHandler,
     WrapValidator,
     model_serializer,
+    model_validator,
 )
 
 from pyacemaker.files import sha256_file
@@ -39,6 +40,14 @@ class Spec(BaseModel):
         cls = type(self)
         settings = self.model_dump(mode="json", serialize_as_any=True, context={"fingerprint": True})
         return fingerprint([cls.__module__, cls.__qualname__, settings])
+
+    @model_validator(mode="before")
+    @classmethod
+    def _own_kind(cls, value: Any) -> Any:
+        """What a strategy from elsewhere writes out can be read by its class too."""
+        if isinstance(value, dict) and _is_plugin(cls) and value.get("kind") == _plugin_kind(cls):
+            return {key: item for key, item in value.items() if key != "kind"}
+        return value
 
     @model_serializer(mode="wrap")
     def _serialize(self, handler: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
