@@ -109,13 +109,23 @@ def implausible(content: Any, location: Location = ()) -> Iterator[tuple[Locatio
 
 
 def _in_value(value: Any, plausible: Range, location: Location) -> Iterator[tuple[Location, str]]:
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        complaint = plausible.complaint(float(value))
-        if complaint:
-            yield location, complaint
+    number = _number(value)
+    complaint = "" if number is None else plausible.complaint(number)
+    if complaint:
+        yield location, complaint
     elif isinstance(value, list):
         for index, item in enumerate(value):
             yield from _in_value(item, plausible, (*location, index))
+
+
+def _number(value: Any) -> float | None:
+    """The number that a setting takes a value for: YAML reads `1.0e5` as a text."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        return float(value)
+    except ValueError:
+        return None
 
 
 def _in_mapping(
