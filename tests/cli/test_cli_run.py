@@ -154,7 +154,8 @@ def test_an_unforeseen_error_says_where_its_traceback_is(cli, finished, run_copy
 
 
 def test_user_errors_leave_no_traceback_in_the_log(cli, tiny, tmp_path):
-    config = tiny(("label:", "label:\n  filters:\n    max_force: 1.0e-9"))  # which no candidate passes
+    """Those that only the run itself can find."""
+    config = tiny(("label:", "label:\n  filters:\n    min_distance: 1.2"))
     answer = cli("run", config, "--run-dir", tmp_path / "run")
     assert answer.code == 2
     log = (tmp_path / "run" / "run.log").read_text()
