@@ -4,13 +4,13 @@ import difflib
 import re
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import AliasChoices, BaseModel, ValidationError
 
 from pyacemaker.docstrings import field_docs, first_sentence
 from pyacemaker.errors import ConfigError
@@ -23,6 +23,12 @@ _SECTION_EXPECTED = ("model_type", "model_attributes_type", "dict_type")
 
 _LIST_EXPECTED = ("tuple_type", "list_type")
 """What pydantic calls a value where a list should be."""
+
+_NUMBER_EXPECTED = ("float_type", "int_type")
+"""What pydantic calls a value of another type where a number should be."""
+
+_PLAIN_TYPES = frozenset({"float", "int", "str", "bool"})
+"""What pydantic calls the plain alternatives of a union."""
 
 _PATTERNS = {
     "^[0-9a-fA-F]{64}$": "64 hexadecimal digits, as sha256sum prints them",
@@ -132,31 +138,25 @@ def load_settings(
 
 def find_problems(error: ValidationError, located: LocatedYaml, model: type[BaseModel]) -> list[Problem]:
     """The problems of a `ValidationError`, each with its place in the file and its cure."""
-    found: list[tuple[str, Problem]] = []
+    found = []
     problems = error.errors(include_url=False)
     for problem in problems:
         location = problem["loc"]
         if problem["type"] == "too_short" and any(_is_below(other["loc"], location) for other in problems):
             continue  # pydantic does not count the items that are wrong
-        if _is_other_word(problem, located):
-            continue  # what is wrong with the section or number says more
+        if _is_other_word(problem, located) or _is_other_shape(problem, problems, located):
+            continue  # what is wrong with the section, the number or the list says more
         key = ".".join(str(part) for part in location if _is_written(part, location, located)) or "the file"
         text = _sentence(problem, _model_at(model, location[:-1])) + _meaning(problem, model)
         place = (*location, "kind") if problem["type"] == "union_tag_invalid" else location
-        found.append((problem["type"], Problem(located.path, located.line(place), key, text)))
-    return _without_lesser_alternatives(found)
-
-
-def _without_lesser_alternatives(found: list[tuple[str, Problem]]) -> list[Problem]:
-    """Of a value that is neither the number nor the list that may stand there, what is wrong as a number."""
-    better = {(item.line, item.key) for kind, item in found if kind not in _LIST_EXPECTED}
-    return [item for kind, item in found if kind not in _LIST_EXPECTED or (item.line, item.key) not in better]
+        found.append(Problem(located.path, located.line(place), key, text))
+    return found
 
 
 def _meaning(problem: Any, model: type[BaseModel]) -> str:
     """What the key stands for, and its unit, where its value is out of range or of a wrong type."""
     location = problem["loc"]
-    while location and (isinstance(location[-1], int) or _is_alternative(location[-1])):
+    while location and (isinstance(location[-1], int) or location[-1] in _PLAIN_TYPES):
         location = location[:-1]
     if problem["type"] not in _NEED_MEANING or not location:
         return ""
@@ -181,16 +181,26 @@ def _is_other_word(problem: Any, located: LocatedYaml) -> bool:
     return is_word and isinstance(problem["input"], dict | int | float)
 
 
-def _is_alternative(part: str) -> bool:
-    """Whether this is pydantic's name of a type in a union rather than a key."""
-    return bool(re.search(r"[-\[]|^[A-Z]|^(?:float|int|str|bool)$", part))
+def _is_other_shape(problem: Any, problems: Sequence[Any], located: LocatedYaml) -> bool:
+    """Whether this says only that a number is no list, or a list no number, where either may stand."""
+    location = problem["loc"]
+    other = _NUMBER_EXPECTED if isinstance(problem["input"], list) else _LIST_EXPECTED
+    if problem["type"] not in other or not _is_alternative(location[-1]) or located.has(location):
+        return False
+    return any(_is_below(one["loc"], location[:-1]) and one["loc"] != location for one in problems)
+
+
+def _is_alternative(part: int | str) -> bool:
+    """Whether pydantic may have called an alternative of a union so: a type or a class of settings."""
+    if isinstance(part, int):
+        return False
+    return part in _PLAIN_TYPES or "-" in part or "[" in part or part[0].isupper()
 
 
 def _is_written(part: int | str, location: Location, located: LocatedYaml) -> bool:
     index = location.index(part)
     last = index == len(location) - 1
-    alternative = last and not isinstance(part, int) and _is_alternative(part)
-    return located.has(location[: index + 1]) or (last and not alternative)
+    return located.has(location[: index + 1]) or (last and not _is_alternative(part))
 
 
 def _sentence(problem: Any, parent: type[BaseModel] | None) -> str:
@@ -200,7 +210,7 @@ def _sentence(problem: Any, parent: type[BaseModel] | None) -> str:
         hint = _did_you_mean(problem["loc"][-1], names)
         return f"unknown key; {hint}Allowed here: {', '.join(names) or 'nothing'}"
     if kind == "missing":
-        return "this key is required"
+        return "this list is too short" if isinstance(problem["loc"][-1], int) else "this key is required"
     if kind in _SECTION_EXPECTED:
         return f"expected a section of keys and values; found {_shown(found)}"
     if kind == "union_tag_not_found":
@@ -281,9 +291,17 @@ def _model_at(model: type[BaseModel], location: Location) -> type[BaseModel] | N
         if tagged:
             candidates = tagged
             continue
-        fields = [item.model_fields[part].annotation for item in candidates if part in item.model_fields]
-        candidates = [found for field in fields for found in _models_in(field)]
+        candidates = [found for item in candidates for found in _models_in(_annotation(item, part))]
     return candidates[0] if len(candidates) == 1 else None
+
+
+def _annotation(model: type[BaseModel], key: str) -> Any:
+    """The type of a field by its name or another name that a file may use, None for no field."""
+    for name, field in model.model_fields.items():
+        alias = field.validation_alias
+        if key == name or key in (alias.choices if isinstance(alias, AliasChoices) else ()):
+            return field.annotation
+    return None
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:
