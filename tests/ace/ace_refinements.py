@@ -10,8 +10,8 @@ from pyacemaker.ace.evaluator import CompiledModel
 from pyacemaker.ace.fit import RowWeights
 from pyacemaker.ace.model import Embedding
 from pyacemaker.ace.nonlinear import DensityModel
-from pyacemaker.ace.refine import LinearStart
 from pyacemaker.ace.residuals import LabelledRows, RowLoss
+from pyacemaker.ace.stages import LinearStart
 from pyacemaker.structures import AtomStructure, Labels
 
 VOIGT = ([0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1])

@@ -18,8 +18,9 @@ from ace_refinements import (
 
 from pyacemaker.ace.evaluator import CompiledModel
 from pyacemaker.ace.levenberg import Limits
-from pyacemaker.ace.refine import LinearStart, Plan, drawn, refine
+from pyacemaker.ace.refine import drawn, refine
 from pyacemaker.ace.residuals import LabelledRows, RowLoss
+from pyacemaker.ace.stages import LinearStart, Plan
 from pyacemaker.ace.yace import read_yace, write_yace
 from pyacemaker.structures import AtomStructure, Labels
 from pyacemaker.trainers.refinement import Refinement

@@ -89,7 +89,9 @@ class AceTrainer(ShortRange):
     same without these; `fitted`: unknowns of the fit, but for elements whose isolated atoms are in the data.
     """
     energy_weight: Positive = 25.0
-    """w_E: a structure of n atoms adds (w_E √N ΔE/n)² to the loss, N the mean number of atoms."""
+    """w_E: a structure of n atoms adds (w_E √N ΔE/n)² to the loss, N the mean number of atoms. Unless
+    it is set, a refinement judged by folds takes the ratio of the linear fit's errors in forces and energies
+    per atom, 1 to 25."""
     forces_weight: Positive = 1.0
     """w_F: each force component adds (w_F ΔF)² to the loss."""
     stress_weight: Annotated[float, Field(ge=0)] = 1.0
@@ -182,8 +184,8 @@ class AceTrainer(ShortRange):
         settings = self._refinement(fitted)
         if settings is None:
             return fitted
-        from pyacemaker.ace.refine import LinearStart
         from pyacemaker.ace.restraints import STRENGTH
+        from pyacemaker.ace.stages import LinearStart
 
         functions, solution = len(fitted.problem.basis), fitted.solution
         start = LinearStart(
@@ -196,7 +198,10 @@ class AceTrainer(ShortRange):
         )
         invented = () if fitted.restraints is None else self.invented(fitted.problem.basis, fitted.statistics)
 
+        weights = fitted.problem.weights
         noise = 0.0 if solution.posterior is None else solution.posterior.noise
+        if settings.judge == "folds" and "energy_weight" not in self.model_fields_set:
+            weights, noise = fitted.balanced()
         wall_strength = WALL_SHARE * STRENGTH * float(np.sqrt(noise))
 
         def tell(_stage: str, done: int, limit: int) -> None:
@@ -206,7 +211,7 @@ class AceTrainer(ShortRange):
         found = settings.refine(
             start,
             fitted.training,
-            fitted.problem.weights,
+            weights,
             fitted.importance,
             restraints=invented,
             wall_strength=wall_strength,
@@ -217,8 +222,10 @@ class AceTrainer(ShortRange):
 
     def _refinement(self, fitted: LinearFit) -> Refinement | None:
         if self.refinement == "auto":
+            if fitted.mean is not None:
+                return None
             atoms = sum(len(structure) for structure in fitted.training)
-            return None if fitted.mean is not None else automatic(len(fitted.problem.basis), atoms)
+            return automatic(len(fitted.problem.basis), len(fitted.training), atoms)
         return None if self.refinement == "none" else self.refinement
 
     def solve(

@@ -1,6 +1,6 @@
 """A solved linear fit: everything that later steps need of it."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +10,7 @@ from pyacemaker.structures.accuracy import LabelCounts
 
 if TYPE_CHECKING:
     from pyacemaker.ace.basis import Basis
+    from pyacemaker.ace.fit import RowWeights
     from pyacemaker.ace.model import ACEModel
     from pyacemaker.ace.pairs import PairStatistics
     from pyacemaker.ace.refine import Refined
@@ -54,6 +55,39 @@ class LinearFit:
         if self.refined is not None and self.refined.kept:
             return self.refined.model.to_model()
         return self.problem.basis.to_model(self.coefficients, self.e0)
+
+    def balanced(self) -> "tuple[RowWeights, float]":
+        """Weights under which energies and forces weigh alike, and the mean squared residual of a row then.
+
+        w_E/w_F becomes the ratio of the fit's errors in forces and in energies per atom, as far as that lies
+        between 1 and the fit's own.
+        """
+        from pyacemaker.ace.residuals import LabelledRows
+
+        weights, model = self.problem.weights, self.problem.basis.to_model(self.coefficients, self.e0)
+        elements = self.problem.basis.elements
+
+        def residuals(trial: "RowWeights") -> "tuple[FloatArray, FloatArray, FloatArray]":
+            rows = LabelledRows.of(self.training, elements, self.e0, trial, self.importance)
+            ends = [1 + 3 * len(structure) for structure in self.training]
+            parts = [(r[:1], r[1:end], r[end:]) for r, end in zip(rows.residuals(model), ends, strict=True)]
+            energies, forces, stresses = (np.concatenate(kind) for kind in zip(*parts, strict=True))
+            return energies, forces, stresses
+
+        def rms(values: FloatArray) -> float:
+            return float(np.sqrt(np.mean(values[values != 0.0] ** 2))) if values.any() else 0.0
+
+        energies, forces, _ = residuals(weights)
+        largest = weights.energy / weights.forces
+        per_energy = rms(energies) / (weights.energy * np.sqrt(weights.size))
+        per_force = rms(forces) / weights.forces
+        ratio = (
+            float(min(max(per_force / per_energy, min(1.0, largest)), largest))
+            if per_energy > 0.0
+            else largest
+        )
+        balanced = replace(weights, energy=ratio * weights.forces)
+        return balanced, rms(np.concatenate(residuals(balanced))) ** 2
 
     def facts(self) -> dict[str, Any]:
         """What is worth knowing about it, as JSON values."""

@@ -10,7 +10,8 @@ from pyacemaker.structures import AtomStructure, FloatArray
 
 if TYPE_CHECKING:
     from pyacemaker.ace.fit import RowWeights
-    from pyacemaker.ace.refine import LinearStart, Refined
+    from pyacemaker.ace.refine import Refined
+    from pyacemaker.ace.stages import LinearStart
 
 Progress = Callable[[str, int, int], None]
 """Called with the stage (`densities`, `radial`, `robust`), its iterations done and their limit."""
@@ -19,6 +20,8 @@ _Positive = Annotated[float, Field(gt=0)]
 
 LARGEST_RADIAL_WORK, LARGEST_DENSITY_WORK = 1.2e6, 3.5e6
 """Functions × atoms up to which `auto` refines the radial functions, and the densities: minutes each."""
+LARGEST_FOLDED_WORK, FEW_STRUCTURES = 1e5, 200
+"""Functions × atoms, and structures, up to which `auto` judges by folds: six descents, minutes in all."""
 
 
 class Refinement(Spec):
@@ -28,6 +31,10 @@ class Refinement(Spec):
     """2: E = ρ₁ + F(ρ₂) with the Finnis–Sinclair embedding F ~ √ρ₂; 1: the energy stays linear in ρ."""
     radial: bool = True
     """Whether the radial functions of ranks from 2 on are optimised, too, once the densities have settled."""
+    judge: Literal["held-out", "folds"] = "held-out"
+    """Where no validation data is given. `held-out`: a random part of the structures ends the stages.
+    `folds`: every structure is trained on while the ridge is relaxed, and a fivefold cross-validation decides
+    between the result and the linear fit: for few structures, none of which can be spared."""
     iterations: Annotated[int, Field(ge=1, le=1000)] = 30
     """Steps of each stage at most."""
     patience: Annotated[int, Field(ge=1)] = 8
@@ -70,8 +77,9 @@ class Refinement(Spec):
         import numpy as np
 
         from pyacemaker.ace.levenberg import Limits
-        from pyacemaker.ace.refine import Plan, refine
+        from pyacemaker.ace.refine import refine
         from pyacemaker.ace.residuals import LabelledRows
+        from pyacemaker.ace.stages import Plan
 
         def rows(structures: Sequence[AtomStructure], factors: FloatArray | None) -> LabelledRows:
             factors = np.ones(len(structures)) if factors is None else factors
@@ -86,6 +94,7 @@ class Refinement(Spec):
             relaxation=self.relaxation,
             validation_fraction=self.validation_fraction,
             seed=self.seed,
+            by_folds=self.judge == "folds",
         )
         return refine(
             linear,
@@ -98,13 +107,16 @@ class Refinement(Spec):
         )
 
 
-def automatic(functions: int, atoms: int) -> Refinement | None:
-    """What `refinement: auto` means for a basis of so many functions and a training set of so many atoms.
+def automatic(functions: int, structures: int, atoms: int) -> Refinement | None:
+    """What `refinement: auto` means for a basis of so many functions and a training set of so many structures
+    and atoms in all.
 
     Densities and radial coefficients where that takes a few minutes, else the densities alone, else nothing:
     large bases leave little to gain, and each step costs time ~ functions × atoms.
     """
     work = functions * atoms
+    if work <= LARGEST_FOLDED_WORK and structures <= FEW_STRUCTURES:
+        return Refinement(judge="folds")
     if work <= LARGEST_RADIAL_WORK:
         return Refinement()
     if work <= LARGEST_DENSITY_WORK:
