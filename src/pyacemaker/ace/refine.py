@@ -17,7 +17,7 @@ import numpy as np
 from pyacemaker.ace.fit import folds
 from pyacemaker.ace.nonlinear import DensityModel
 from pyacemaker.ace.residuals import LabelledRows
-from pyacemaker.ace.stages import NO_ROWS, LinearStart, Plan, Progress, Run
+from pyacemaker.ace.stages import NO_ROWS, STRENGTHS, LinearStart, Plan, Progress, Run
 from pyacemaker.processes import OrderedMap, worker_map
 from pyacemaker.structures import IntArray
 
@@ -31,6 +31,8 @@ LARGEST_SHARE = 0.05
 """Of all rows: a structure with more of them is held out last, since the rest cannot speak for it."""
 FOLDS = 5
 """Parts that judge a refinement `by_folds`."""
+ALIKE = 0.02
+"""Share of the best held-out loss within which folds cannot tell two ridges apart: the weaker one is taken."""
 WORTH_PROCESSES = 2e6
 """Entries of all Jacobians below which starting processes costs more than they save."""
 
@@ -134,19 +136,25 @@ def _by_folds(
     progress: Progress | None,
     run_map: OrderedMap,
 ) -> tuple[DensityModel | None, dict[str, Any]]:
-    """Every fold is predicted by the linear fit and by the refinement of the others."""
+    """Every fold is predicted by the linear fit and by the refinements of the others."""
     parts = folds(len(data), FOLDS, plan.seed)
-    before, after, rows = np.zeros(2), np.zeros(2), np.array([data.part(part).rows for part in parts])
-    for number, part in enumerate(parts, start=1):
+    rows = np.array([data.part(part).rows for part in parts])
+    before, after = np.zeros(2), np.zeros((len(STRENGTHS), 2))
+    for number, (part, share) in enumerate(zip(parts, rows / rows.sum(), strict=True), start=1):
         tell = None if progress is None else _named(progress, f"fold {number} of {FOLDS}")
         rest = np.setdiff1d(np.arange(len(data)), part)
         run = Run(linear, data.part(rest) + restraints, data.part(part), plan, tell, run_map)
-        share = rows[number - 1] / rows.sum()
         before += share * np.array(run.losses(run.linear_start()))
-        after += share * np.array(run.losses(run.relaxed()))
+        after += share * np.array([run.losses(model) for model in run.relaxed()])
+    held_out = np.where(np.isfinite(after[:, 1]), after[:, 1], np.inf)
+    stage = int(np.flatnonzero(held_out <= (1.0 + ALIKE) * held_out.min())[-1])
+    facts = _facts(before, after[stage], {}) | {"folds": FOLDS}
+    facts["held_out_losses"] = {f"{x:.0e}": float(y) for x, y in zip(STRENGTHS, after[:, 1], strict=True)}
+    if not facts["kept"]:
+        return None, facts
     whole = Run(linear, data + restraints, NO_ROWS, plan, progress, run_map)
-    model = whole.relaxed() if after[1] < before[1] else None
-    return model, _facts(tuple(before), tuple(after), whole.stages) | {"folds": FOLDS}
+    model = whole.relaxed(stage + 1)[-1]
+    return model, facts | {"stages": whole.stages, "ridge": STRENGTHS[stage]}
 
 
 def _named(progress: Progress, where: str) -> Progress:

@@ -21,8 +21,9 @@ from pyacemaker.ace.nonlinear import DensityModel, NonlinearDesign
 from pyacemaker.processes import OrderedMap
 from pyacemaker.structures import AtomStructure, FloatArray, IntArray
 
-SHARDS = 8
-"""Parts of the structures whose normal equations are made one by one, by any process."""
+SHARDS, SHARD_ROWS = 8, 500
+"""Parts of the structures whose normal equations are made one by one, by any process; and rows that are worth
+a part, since a model is compiled for each."""
 
 Model = TypeVar("Model")
 
@@ -245,9 +246,12 @@ def _predicted(compiled: CompiledModel, structure: AtomStructure) -> FloatArray:
 
 
 def _partition(data: LabelledRows) -> list[IntArray]:
-    """At most `SHARDS` runs of consecutive structures with about equally many rows."""
+    """Two to `SHARDS` runs of consecutive structures with about equally many rows."""
+    if not len(data):
+        return []
     ends = np.cumsum([len(target) for target in data.targets])
-    limits = ends[-1] * np.arange(1, SHARDS) / SHARDS if len(ends) else []
+    shards = int(np.clip(ends[-1] // SHARD_ROWS, 2, SHARDS))
+    limits = ends[-1] * np.arange(1, shards) / shards
     cuts = np.searchsorted(ends, limits, side="left") + 1
     parts = np.split(np.arange(len(data)), np.minimum(cuts, len(data)))
     return [part for part in parts if len(part)]

@@ -4,7 +4,7 @@ The parameters of a stage (two densities' coefficients; then the radial coeffici
 by `pyacemaker.ace.levenberg`, with a ridge about the linear fit as the prior.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -27,10 +27,8 @@ DECAY = 6.0
 SAMPLE = 100
 """Structures from which ρ₂ is scaled."""
 NO_ROWS = LabelledRows((), (), ())
-STRENGTHS = (1e-11, 1e-12, 1e-13, 1e-14)
+STRENGTHS = (1e-17, 1e-18, 1e-19, 1e-20)
 """λ of `Run.relaxed`, one after the other."""
-WEAK = 0.5
-"""Power of the curvature in its ridge."""
 STILL = 1e-5
 """Share of the loss below which steps of `Run.relaxed` count as none."""
 
@@ -62,7 +60,7 @@ class Plan:
     huber: threshold of the robust loss in standard deviations of the linear fit's residuals; None: squares.
     relaxation: factor on the linear fit's ridge strength where the model is not linear.
     validation_fraction, seed: of the structures held out where no validation data is given. by_folds:
-    none are held out then; the ridge is relaxed step by step on all structures, and folds decide.
+    none are held out then; the ridge is relaxed step by step on all structures, and folds decide how far.
     """
 
     densities: Literal[1, 2] = 2
@@ -115,21 +113,26 @@ class Run:
             model = self._descend("robust", start)
         return self._descend("radial", model) if radial else model
 
-    def relaxed(self) -> DensityModel:
-        """Nothing of the linear fit but its basis: a strong ridge first, relaxed tenfold at a time.
+    def relaxed(self, stages: int = len(STRENGTHS)) -> list[DensityModel]:
+        """Nothing of the linear fit but its basis: a weak ridge, relaxed tenfold at a time; a model of each.
 
-        The ridge is λ p² √(h h̄) with h the diagonal of JᵀJ and h̄ its mean over the first density: functions
-        that hardly act in the data stay small, as they do where a descent starts from zero and is ended
-        early. With λ p² h they do not, and forces of few structures are overfitted.
+        The ridge is λ p² h̄ with h̄ the mean of the diagonal h of JᵀJ over the first density: functions that
+        hardly act in the data stay small, as they do where a descent starts from zero and is ended early.
+        With λ p² h, as in the linear fit, they do not, and the forces of few structures are overfitted. From
+        a stronger ridge the descent ends in worse minima.
         """
         first, densities = STRENGTHS[0], self._plan.densities
-        model = self._solved(self._blank(), first, WEAK)
+        model = self._solved(self._blank(), first, 0.0)
         if densities == 2:
-            model = self._two_densities(model, first, WEAK)
-        name = "densities" if densities == 2 else "robust"
-        if densities == 2 or not self._plan.radial:
-            model = self._relax(name, model, STRENGTHS[:1] if self._plan.radial else STRENGTHS)
-        return self._relax("radial", model, STRENGTHS) if self._plan.radial else model
+            model = self._two_densities(model, first, 0.0)
+        name = "radial" if self._plan.radial else "densities" if densities == 2 else "robust"
+        if densities == 2 and self._plan.radial:
+            model = self._relax("densities", model, first)
+        found: list[DensityModel] = []
+        for strength in STRENGTHS[:stages]:
+            model = self._relax(name, model, strength)
+            found.append(model)
+        return found
 
     def losses(self, model: DensityModel) -> tuple[float, float]:
         """Per row, of training and validation data."""
@@ -214,13 +217,10 @@ class Run:
 
         return self._stage(name, problem, model, strength, 1.0, self._plan.limits, validate)
 
-    def _relax(self, name: str, model: DensityModel, strengths: Sequence[float]) -> DensityModel:
-        """One stage for every λ, ended by its limits alone."""
+    def _relax(self, name: str, model: DensityModel, strength: float) -> DensityModel:
+        """One stage, ended by its limits alone."""
         limits = replace(self._plan.limits, patience=self._plan.limits.iterations, tolerance=STILL)
-        for strength in strengths:
-            problem = self._problem(name, model)
-            model = self._stage(name, problem, model, strength, WEAK, limits, None)
-        return model
+        return self._stage(name, self._problem(name, model), model, strength, 0.0, limits, None)
 
     def _problem(self, name: str, model: DensityModel) -> RowLoss:
         return RowLoss(model, self._training, radial=name == "radial", huber=self._huber, run=self._map)

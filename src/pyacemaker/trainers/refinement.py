@@ -34,7 +34,7 @@ class Refinement(Spec):
     judge: Literal["held-out", "folds"] = "held-out"
     """Where no validation data is given. `held-out`: a random part of the structures ends the stages.
     `folds`: every structure is trained on while the ridge is relaxed, and a fivefold cross-validation decides
-    between the result and the linear fit: for few structures, none of which can be spared."""
+    how far, and between the result and the linear fit: for few structures, none of which can be spared."""
     iterations: Annotated[int, Field(ge=1, le=1000)] = 30
     """Steps of each stage at most."""
     patience: Annotated[int, Field(ge=1)] = 8
@@ -116,7 +116,7 @@ def automatic(functions: int, structures: int, atoms: int) -> Refinement | None:
     """
     work = functions * atoms
     if work <= LARGEST_FOLDED_WORK and structures <= FEW_STRUCTURES:
-        return Refinement(judge="folds")
+        return Refinement(judge="folds", iterations=40)
     if work <= LARGEST_RADIAL_WORK:
         return Refinement()
     if work <= LARGEST_DENSITY_WORK:
