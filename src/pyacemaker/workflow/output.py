@@ -11,11 +11,14 @@ from pyacemaker.config import PyAceConfig
 from pyacemaker.files import replacing, sha256_file, write_atomic, write_json
 from pyacemaker.potentials.ace import ACEPotential
 from pyacemaker.structures.store import LabelStore, Ledger
+from pyacemaker.validation.gates import verdicts, with_gates
 from pyacemaker.workflow.state import WorkflowState
 
 ALWAYS = ("potential.yace", "potential.json", "in.lammps")
+OUTDATED = ("report.html",)
 WITH_ACTIVE_SET = ("potential.asi", "potential.yaml")
-"""What is delivered when the verdict passes, and besides when there is an active set."""
+"""What is delivered when the verdict passes, and besides when there is an active set; and what an earlier
+run may have said of it."""
 
 
 def publish(config: PyAceConfig, run_dir: Path) -> dict[str, Any]:
@@ -31,10 +34,11 @@ def publish(config: PyAceConfig, run_dir: Path) -> dict[str, Any]:
     metrics["dft"] = asdict(Ledger(run_dir / "ledger.csv", LabelStore(run_dir / "labels")).totals())
     metrics["rehearsal"] = config.rehearsal
     calibration = run_dir / "02_label" / "calibration.json"
+    metrics |= _examined(config, run_dir / "08_gates", metrics["verdict"])
     metrics["uncertainty"] = json.loads(calibration.read_text(encoding="utf-8"))["summary"]
     passed, graded = metrics["verdict"]["passed"], (delta / "final.asi").exists()
     potential = ACEPotential.from_yace(delta / "final.yace")
-    _remove(output, *(() if passed else ALWAYS), *(() if passed and graded else WITH_ACTIVE_SET))
+    _remove(output, *(() if passed else ALWAYS + OUTDATED), *(() if passed and graded else WITH_ACTIVE_SET))
     write_json(output / "metrics.json", metrics)
     if passed:
         with replacing(output / "potential.yace") as aside:
@@ -48,6 +52,15 @@ def publish(config: PyAceConfig, run_dir: Path) -> dict[str, Any]:
             shutil.copyfile(delta / "final.asi", aside)
         write_b_yaml(potential.model, output / "potential.yaml")
     return metrics
+
+
+def _examined(config: PyAceConfig, directory: Path, verdict: dict[str, Any]) -> dict[str, Any]:
+    """`gates`, `reactions`, `verdict` of the metrics: what the gates measured, against the present limits."""
+    measured: dict[str, Any] = json.loads((directory / "gates.json").read_text(encoding="utf-8"))
+    judged = verdicts(config.gates, measured)
+    barrier: dict[str, Any] = measured.get("barrier") or {}
+    reactions = (barrier.get("curves") or {}).get("reactions", [])
+    return {"gates": judged, "reactions": reactions, "verdict": with_gates(verdict, judged)}
 
 
 def _remove(output: Path, *names: str) -> None:

@@ -1,4 +1,4 @@
-"""The curves that the gates left in `07_delta/gates.json`, drawn."""
+"""The curves that the gates left in `08_gates/gates.json`, drawn."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
