@@ -1,5 +1,6 @@
 """Does molecular dynamics at the highest temperature stay physical?"""
 
+import math
 from typing import Any, ClassVar
 
 import numpy as np
@@ -53,13 +54,14 @@ class MdStability(Gate):
         """The trajectories, from structures in which atoms have room and forces are small."""
         rng = np.random.default_rng(subject.seed)
         starts = calm_starts(subject.train, self.n_trajectories)
+        interval = math.ceil(self.steps / _FRAMES)
         return [
             TrajectoryPlan(
                 start=start,
                 temperature=subject.temperature,
                 seed=int(rng.integers(2**31)),
-                n_frames=_FRAMES,
-                interval=max(1, self.steps // _FRAMES),
+                n_frames=math.ceil(self.steps / interval),
+                interval=interval,
                 equilibration=0,
                 tag="gate/md",
             )
