@@ -275,13 +275,14 @@ def test_drift_is_a_slope():
 def test_a_stable_potential_runs_and_one_that_explodes_is_told():
     start = labelled(METAL, AtomStructure.from_atoms(bulk("Cu", a=3.61, cubic=True)))
     gate = MdStability(n_trajectories=1, steps=30)
-    stable = subject(METAL, train=Dataset([start]), temperature=300.0, explored=(4, 1))
+    plans = gate.plans(Dataset([start]), 300.0, 0)
+    stable = subject(METAL, plans=plans, temperature=300.0, explored=(4, 1))
     found = gate.measure(stable)
     assert (found.value, found.teacher) == (0.0, 25.0)
-    assert len(stable.known["trajectories"][0].frames) == 15
-    assert stable.known["trajectories"][0].steps == 30
+    assert len(stable.trajectories()[0].frames) == 15
+    assert stable.trajectories()[0].steps == 30
     cold = CalculatorPotential(lambda: LennardJones(epsilon=5.0, sigma=3.4, rc=6.0, smooth=True), ("Cu",))
-    found = gate.measure(subject(cold, train=Dataset([start]), temperature=300.0))
+    found = gate.measure(subject(cold, plans=plans, temperature=300.0))
     assert found.value == 100.0
     assert "eV/Å" in found.curves["events"][0]
 

@@ -6,7 +6,6 @@ import numpy as np
 
 from pyacemaker.structures import Dataset
 from pyacemaker.validation.gate import Gate, Limit, Measured, Subject
-from pyacemaker.validation.md_stability import trajectories
 
 _LEVELS = (0.5, 0.75, 0.9, 0.95, 0.99, 1.0)
 
@@ -20,6 +19,7 @@ class ExtrapolationGrade(Gate):
 
     name: ClassVar[str] = "extrapolation"
     unit: ClassVar[str] = "γ"
+    looks_at: ClassVar[tuple[str, ...]] = ("md_stability",)
     limit: Limit = 3.0
     """The grade."""
 
@@ -28,7 +28,7 @@ class ExtrapolationGrade(Gate):
         if subject.active_set is None:
             note = subject.no_active_set or "there is no active set to measure against"
             return Measured(None, self.unit, note, broken=True)
-        frames = [frame for one in trajectories(subject) for frame in one.frames]
+        frames = [frame for one in subject.trajectories() for frame in one.frames]
         parts = {"pool": subject.pool, "test": subject.test, "trajectories": Dataset(frames)}
         found = {}
         for part, structures in parts.items():

@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field
 
 from pyacemaker.base import Spec, fingerprint
-from pyacemaker.generators.langevin import Langevin
+from pyacemaker.generators.langevin import Langevin, Trajectory, TrajectoryPlan
 from pyacemaker.generators.reaction_path import Reaction
 from pyacemaker.potentials.ace import ACEPotential
 from pyacemaker.potentials.base import Potential
@@ -37,7 +37,8 @@ class Subject:
     step, thermostat and guards. active_set: None where there is none, and `no_active_set` says why. explored:
     of the teacher's own trajectories at the highest temperature, how many there were and how many a guard
     ended. dft: asks the reference method; every answer is stored and counted. path_labels, volume_labels: how
-    many of its answers each reaction and each crystal may take.
+    many of them each reaction and each crystal may take. plans: the student's trajectories that
+    `md_stability` judges and others look at.
     """
 
     student: Potential
@@ -57,6 +58,7 @@ class Subject:
     path_labels: int = 0
     volume_labels: int = 0
     seed: int = 0
+    plans: tuple[TrajectoryPlan, ...] = ()
     known: dict[Any, Any] = field(default_factory=dict)
 
     def once(self, key: Any, make: Callable[[], Any]) -> Any:
@@ -69,6 +71,13 @@ class Subject:
     def models(self) -> dict[str, Potential]:
         """The final potential under `student`, the fine-tuned model under `teacher`."""
         return {"student": self.student, "teacher": self.teacher}
+
+    def trajectories(self) -> list[Trajectory]:
+        """What became of `plans`, run by the student once."""
+        found: list[Trajectory] = self.once(
+            "trajectories", lambda: self.dynamics.run(self.plans, self.student)
+        )
+        return found
 
     @property
     def cutoff(self) -> float:
@@ -119,6 +128,9 @@ class Gate(Spec, ABC):
     """Of `limit` and of the value."""
     judging: ClassVar[frozenset[str]] = frozenset({"limit", "blocks"})
     """Settings that judge the answer and cannot change it."""
+
+    looks_at: ClassVar[tuple[str, ...]] = ()
+    """Names of other gates whose settings decide its answer too."""
 
     limit: Limit
     """The largest value that passes."""

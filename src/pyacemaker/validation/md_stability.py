@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import PositiveInt
 
-from pyacemaker.generators.langevin import Trajectory, TrajectoryPlan
+from pyacemaker.generators.langevin import TrajectoryPlan
 from pyacemaker.structures import Dataset
 from pyacemaker.validation.gate import Gate, Limit, Measured, Subject
 
@@ -33,32 +33,31 @@ class MdStability(Gate):
 
     def measure(self, subject: Subject) -> Measured | None:
         """How many trajectories were ended, and of the teacher's own in the exploration."""
-        plans = self.plans(subject)
-        if not plans:
+        found = subject.trajectories()
+        if not found:
             return None
-        found = subject.once("trajectories", lambda: subject.dynamics.run(plans, subject.student))
         events = [f"step {one.steps}: {one.event}" for one in found if one.event]
         n, ended = subject.explored
         time = 1e-3 * self.steps * subject.dynamics.timestep
-        note = f"{len(plans)} × {time:g} ps at {subject.temperature:g} K"
+        note = f"{len(found)} × {time:g} ps at {subject.temperature:g} K"
         return Measured(
-            100.0 * len(events) / len(plans),
+            100.0 * len(events) / len(found),
             self.unit,
             "; ".join([note, *events[:2]]),
-            student=100.0 * len(events) / len(plans),
+            student=100.0 * len(events) / len(found),
             teacher=100.0 * ended / n if n else None,
             curves={"events": events},
         )
 
-    def plans(self, subject: Subject) -> list[TrajectoryPlan]:
-        """The trajectories, from structures in which atoms have room and forces are small."""
-        rng = np.random.default_rng(subject.seed)
-        starts = calm_starts(subject.train, self.n_trajectories)
+    def plans(self, train: Dataset, temperature: float, seed: int) -> tuple[TrajectoryPlan, ...]:
+        """The trajectories, from labelled structures with small forces; temperature: K."""
+        rng = np.random.default_rng(seed)
+        starts = calm_starts(train, self.n_trajectories)
         interval = math.ceil(self.steps / _FRAMES)
-        return [
+        return tuple(
             TrajectoryPlan(
                 start=start,
-                temperature=subject.temperature,
+                temperature=temperature,
                 seed=int(rng.integers(2**31)),
                 n_frames=math.ceil(self.steps / interval),
                 interval=interval,
@@ -66,13 +65,7 @@ class MdStability(Gate):
                 tag="gate/md",
             )
             for start in starts
-        ]
-
-
-def trajectories(subject: Subject) -> list[Trajectory]:
-    """The trajectories of `MdStability` where it has run, none otherwise."""
-    found: list[Trajectory] = subject.known.get("trajectories") or []
-    return found
+        )
 
 
 def calm_starts(train: Dataset, n: int) -> Dataset:

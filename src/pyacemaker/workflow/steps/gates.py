@@ -37,7 +37,7 @@ def examine(context: StepContext) -> None:
     found: dict[str, Any] = {}
     for number, gate in enumerate(gates):
         context.progress("examining, gates", number, len(gates))
-        key = fingerprint([gate.identity(), identity])[:16]
+        key = fingerprint([gate.identity(), identity, _looked_at(gate, context.config)])[:16]
         path = context.directory / "measured" / f"{gate.name}-{key}.json"
         one = _measured(gate, subject, path)
         if one is not None:
@@ -45,6 +45,11 @@ def examine(context: StepContext) -> None:
             log.info("gate %s: %s", gate.name, _words(one))
     context.progress("examining, gates", len(gates), len(gates))
     write_json(context.directory / "gates.json", found)
+
+
+def _looked_at(gate: Gate, config: PyAceConfig) -> list[str]:
+    others = [getattr(config.gates, name) for name in gate.looks_at]
+    return [other.identity() for other in others if other is not None]
 
 
 def _measured(gate: Gate, subject: Subject, path: Path) -> dict[str, Any] | None:
@@ -83,10 +88,12 @@ def _subject(context: StepContext) -> Subject:
     final = ACEPotential.from_yace(inputs["07_delta"] / "final.yace")
     active_set, why = _active_set(inputs["07_delta"], final)
     temperature = max(config.explore.temperatures)
+    train = read_structures(inputs["02_label"] / "train.extxyz")
+    stability = config.gates.md_stability
     return Subject(
         student=final,
         teacher=config.foundation.tuned(inputs["03_finetune"] / "teacher.model"),
-        train=read_structures(inputs["02_label"] / "train.extxyz"),
+        train=train,
         test=read_structures(inputs["02_label"] / "test.extxyz"),
         pool=pool,
         crystals=_tagged(pool, CRYSTAL_ANCHORS),
@@ -100,6 +107,7 @@ def _subject(context: StepContext) -> Subject:
         dft=lambda structures: _labels(context, structures),
         path_labels=config.gates.path_labels,
         volume_labels=config.gates.volume_labels,
+        plans=stability.plans(train, temperature, context.seed) if stability else (),
         seed=context.seed,
     )
 
