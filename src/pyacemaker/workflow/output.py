@@ -73,29 +73,33 @@ def lammps_input(potential: ACEPotential, *, graded: bool = False) -> str:
 
     graded: whether there is an active set, so that LAMMPS can compute extrapolation grades.
     """
-    elements = " ".join(potential.elements)
-    grades = (
-        "# extrapolation grades, every 100 steps (energies without E0), in place of the two lines above:\n"
-        "# pair_style      pace/extrapolation\n"
-        f"# pair_coeff      * * potential.yaml potential.asi {elements}\n"
-        "# fix             gamma all pair 100 pace/extrapolation gamma 1\n"
-    )
-    return (
-        "# needs LAMMPS with the ML-PACE package; run in the folder that holds potential.yace\n"
-        "# types: " + ", ".join(f"{i} = {el}" for i, el in enumerate(potential.elements, start=1)) + "\n"
-        "units           metal\n"
-        "atom_style      atomic\n"
-        "newton          on\n"
-        "read_data       structure.data\n"
-        "pair_style      pace\n"
-        f"pair_coeff      * * potential.yace {elements}\n"
-        f"{grades if graded else ''}"
-        "timestep        0.0005\n"
-        "thermo          100\n"
-        "velocity        all create 300.0 4711\n"
-        "fix             1 all nve\n"
-        "run             1000\n"
-    )
+    from pyacemaker.potentials.lammps_styles import pair_commands
+
+    elements, files = potential.elements, "potential.yace"
+    lines = [
+        "# needs LAMMPS with the ML-PACE package; run in the folder that holds potential.yace",
+        "# types: " + ", ".join(f"{i} = {symbol}" for i, symbol in enumerate(elements, start=1)),
+    ]
+    if potential.baseline is not None:
+        lines.append("# the potential holds only together with the pair styles that are overlaid on pace")
+    lines += ["units metal", "atom_style atomic", "newton on", "read_data structure.data"]
+    lines += pair_commands(potential, elements, files=files)
+    if graded:
+        lines.append(
+            "# extrapolation grades, every 100 steps (energies without E0), in place of these pair lines:"
+        )
+        with_grades = pair_commands(potential, elements, "pace/extrapolation", "potential.yaml potential.asi")
+        lines += [_aligned(f"# {line}") for line in with_grades]
+        lines.append("# fix             gamma all pair 100 pace/extrapolation gamma 1")
+    lines += ["timestep 0.0005", "thermo 100", "velocity all create 300.0 4711", "fix 1 all nve", "run 1000"]
+    return "\n".join(line if line.startswith("#") else _aligned(line) for line in lines) + "\n"
+
+
+def _aligned(line: str) -> str:
+    """The arguments of a command in one column with those of the others."""
+    mark, command = ("# ", line[2:]) if line.startswith("# ") else ("", line)
+    name, _, arguments = command.partition(" ")
+    return f"{mark}{name:15s} {arguments}"
 
 
 def _card(config: PyAceConfig, run_dir: Path, metrics: dict[str, Any]) -> dict[str, Any]:
