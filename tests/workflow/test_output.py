@@ -66,6 +66,25 @@ def test_the_lammps_input_holds_what_lammps_needs(finished, command):
     assert command in lammps_input(potential).splitlines()
 
 
+def test_a_run_with_a_baseline_under_the_potential_delivers_both(finished, run_copy, tiny, cli, tmp_path):
+    """What was judged is what the delivered file gives, and LAMMPS gets the baseline as a pair style."""
+    config = tiny(("  functions: 80", "  functions: 80\n  baseline: {kind: zbl, window: [0.7, 1.1]}"))
+    answer = cli("run", config, "--run-dir", run_copy)
+    assert answer.err.count("up to date") == 5
+    assert answer.code == 0, answer.complaint()
+    potential = ACEPotential.from_yace(run_copy / "output" / "potential.yace")
+    assert potential.baseline.window == (0.7, 1.1)
+    metrics = json.loads((run_copy / "output" / "metrics.json").read_text())
+    for name, path in (("final", "output/potential.yace"), ("base", "06_base/base.yace")):
+        cli("evaluate", run_copy / path, run_copy / "02_label/test.extxyz", "--json", tmp_path / "found.json")
+        found = json.loads((tmp_path / "found.json").read_text())["errors"]
+        assert found == pytest.approx(metrics["test"][name], rel=1e-9)
+    lines = (run_copy / "output" / "in.lammps").read_text().splitlines()
+    assert any(line.startswith("pair_style      hybrid/overlay pace zbl") for line in lines)
+    assert sum(line.startswith("pair_coeff") for line in lines) == 1 + 10
+    assert metrics["gates"]["dimer_walls"]["passed"]
+
+
 def test_the_active_set_bounds_what_the_potential_was_trained_on(finished):
     output = finished.directory / "output"
     potential = ACEPotential.from_yace(output / "potential.yace")
