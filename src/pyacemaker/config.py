@@ -197,8 +197,11 @@ class PyAceConfig(Spec):
 
     def gate_labels(self) -> int:
         """DFT labels that the gates ask for at most, beyond those to train and test on."""
-        periodic = sum(structure.is_periodic for _, structures in self.inputs() for structure in structures)
-        return self.gates.label_budget(periodic, len(list(_reaction_generators(self.sample.generators))))
+        named = [structure for _, structures in self.inputs() for structure in structures]
+        periodic = sum(structure.is_periodic for structure in named)
+        ends = [generator.inputs()[0] for generator in _reaction_generators(self.sample.generators)]
+        atoms = sum(len(structure) for structure in named if not structure.is_periodic)
+        return self.gates.label_budget(periodic, len(ends), atoms + sum(len(end) for end in ends))
 
     def check_budget(self) -> None:
         """Raise `InsufficientDataError` when fewer labels are planned than the training needs."""

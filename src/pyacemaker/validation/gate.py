@@ -2,19 +2,23 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 
 from pyacemaker.base import Spec, fingerprint
+from pyacemaker.errors import InsufficientDataError
 from pyacemaker.generators.langevin import Langevin, Trajectory, TrajectoryPlan
 from pyacemaker.generators.reaction_path import Reaction
 from pyacemaker.potentials.ace import ACEPotential
 from pyacemaker.potentials.base import Potential
 from pyacemaker.potentials.extrapolation import ActiveSet
 from pyacemaker.structures import AtomStructure, Dataset, Labels
+
+if TYPE_CHECKING:
+    from ase.calculators.calculator import Calculator
 
 Limit = Annotated[float, Field(ge=0)]
 DftLabels = Callable[[Dataset], list[Labels | None]]
@@ -91,6 +95,28 @@ class Subject:
     def named_crystals(self) -> dict[str, AtomStructure]:
         """All crystals by number and formula: `0 Al`."""
         return {f"{k} {crystal.formula}": crystal for k, crystal in enumerate(self.crystals)}
+
+
+class ReferenceMethod(Potential):
+    """The reference method as something to be evaluated, label by label; `InsufficientDataError` where one
+    has none."""
+
+    def __init__(self, subject: Subject) -> None:
+        self.elements, self.name, self._ask = subject.student.elements, "dft", subject.dft
+
+    def evaluate(self, structures: Sequence[AtomStructure]) -> list[Labels]:
+        """Labels that are stored and counted."""
+        found = self._ask(Dataset(structures))
+        known = [labels for labels in found if labels is not None]
+        if len(known) < len(found):
+            raise InsufficientDataError(
+                f"{len(found) - len(known)} of {len(found)} labels of the reference method are missing"
+            )
+        return known
+
+    def calculator(self) -> "Calculator":
+        """None: nobody relaxes or moves atoms by the reference method here."""
+        raise NotImplementedError("the reference method labels given structures only")
 
 
 @dataclass(frozen=True)

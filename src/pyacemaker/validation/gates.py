@@ -76,11 +76,16 @@ class Gates(Spec):
             if isinstance(gate, Gate):
                 yield gate
 
-    def label_budget(self, crystals: int, reactions: int) -> int:
-        """Labels of the reference method that the gates ask for, at most."""
+    def label_budget(self, crystals: int, reactions: int, atoms: int = 0) -> int:
+        """Labels of the reference method that the gates ask for, at most.
+
+        atoms: in all molecules, and in both ends and the transition states of all reactions.
+        """
+        stresses = 12 if self.elastic_constants and self.elastic_constants.dft else 0
+        hessian = 6 * atoms if self.frequencies and self.frequencies.dft else 0
         volumes = self.volume_labels if self.equilibrium_volume or self.bulk_modulus else 0
         points = self.path_labels if self.path or self.barrier or self.reaction_energy else 0
-        return crystals * volumes + reactions * points
+        return crystals * (volumes + stresses) + reactions * points + hessian
 
 
 def answer(gate: Gate, subject: Subject) -> dict[str, Any] | None:
