@@ -49,7 +49,7 @@ _LEGEND = {"showlegend": True, "legend": legend_above(), "margin": {"l": 62, "r"
 
 
 def equation_of_state(measured: Measured) -> list[Figure]:
-    """E(V) of the final potential over its lowest energy, of every crystal; the teacher's where it is kept."""
+    """E(V) of the final potential over its lowest energy, of every crystal; the teacher's where kept."""
     data = []
     for k, (name, curve) in enumerate(_curves(measured, "energy_volume").items()):
         energies = np.array(curve["ev_per_atom"])
