@@ -24,7 +24,7 @@ html_copy_source = False
 nitpicky = True
 show_warning_types = True
 
-AWAITED = ("finetuning", "pacemaker", "delta", "exploration", "gates")
+AWAITED = ("finetuning", "pacemaker", "delta", "exploration")
 """Pages that are being written: left out of the contents until they are there."""
 
 SETTINGS_MARK = "<!-- the settings -->"

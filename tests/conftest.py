@@ -68,6 +68,11 @@ delta:
     ridge: cross-validation
 execution:
   kind: inline
+gates:
+  path_labels: 3
+  nve_drift: {steps: 400, limit: 100}
+  md_stability: {n_trajectories: 2, steps: 50, limit: 100}
+  frequencies: null
 """
 
 

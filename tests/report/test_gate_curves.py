@@ -149,7 +149,7 @@ def test_every_curve_is_one_that_plotly_knows(measured):
 
 def test_the_section_shows_them_and_says_what_is_missing(run_copy, measured):
     kept = {name: measured[name] for name in ("energy_volume", "phonons")}
-    (run_copy / "07_delta" / "gates.json").write_text(json.dumps(kept))
+    (run_copy / "08_gates" / "gates.json").write_text(json.dumps(kept))
     path = run_copy / "output" / "metrics.json"
     metrics = json.loads(path.read_text())
     metrics["gates"] = {

@@ -11,7 +11,7 @@ from pyacemaker.potentials.extrapolation import ActiveSet
 from pyacemaker.structures.formats import read_structures
 from pyacemaker.workflow.output import lammps_input, publish
 from pyacemaker.workflow.step import Manifest, hash_outputs
-from pyacemaker.workflow.steps import STEPS
+from pyacemaker.workflow.steps.delta import DELTA
 
 REASON = "the final potential does not beat the base on the held-out DFT test set in energy: so and so"
 
@@ -23,7 +23,7 @@ def fail_the_verdict(directory):
     metrics["verdict"] |= {"passed": False, "reason": REASON, "energy_improved": False}
     write_atomic(path, json.dumps(metrics))
     key = Manifest.read(directory / "07_delta").key
-    Manifest(key, hash_outputs(STEPS[-1], directory / "07_delta")).write(directory / "07_delta")
+    Manifest(key, hash_outputs(DELTA, directory / "07_delta")).write(directory / "07_delta")
 
 
 def test_publishing_again_gives_the_same_files(finished, run_copy):
@@ -64,6 +64,25 @@ def test_a_failed_verdict_ends_the_command_with_1_and_the_table(finished, run_co
 def test_the_lammps_input_holds_what_lammps_needs(finished, command):
     potential = ACEPotential.from_yace(finished.directory / "output" / "potential.yace")
     assert command in lammps_input(potential).splitlines()
+
+
+def test_a_run_with_a_baseline_under_the_potential_delivers_both(finished, run_copy, tiny, cli, tmp_path):
+    """What was judged is what the delivered file gives, and LAMMPS gets the baseline as a pair style."""
+    config = tiny(("  functions: 80", "  functions: 80\n  baseline: {kind: zbl, window: [0.7, 1.1]}"))
+    answer = cli("run", config, "--run-dir", run_copy)
+    assert answer.err.count("up to date") == 5
+    assert answer.code == 0, answer.complaint()
+    potential = ACEPotential.from_yace(run_copy / "output" / "potential.yace")
+    assert potential.baseline.window == (0.7, 1.1)
+    metrics = json.loads((run_copy / "output" / "metrics.json").read_text())
+    for name, path in (("final", "output/potential.yace"), ("base", "06_base/base.yace")):
+        cli("evaluate", run_copy / path, run_copy / "02_label/test.extxyz", "--json", tmp_path / "found.json")
+        found = json.loads((tmp_path / "found.json").read_text())["errors"]
+        assert found == pytest.approx(metrics["test"][name], rel=1e-9)
+    lines = (run_copy / "output" / "in.lammps").read_text().splitlines()
+    assert any(line.startswith("pair_style      hybrid/overlay pace zbl") for line in lines)
+    assert sum(line.startswith("pair_coeff") for line in lines) == 1 + 10
+    assert metrics["gates"]["dimer_walls"]["passed"]
 
 
 def test_the_active_set_bounds_what_the_potential_was_trained_on(finished):

@@ -38,7 +38,7 @@ def structures(finished, name):
 def test_every_promised_file_is_there(finished):
     promised = """config.yaml state.json run.log ledger.csv labels
         output/potential.yace output/potential.json output/metrics.json output/in.lammps
-        01_sample 02_label 03_finetune 04_explore 05_pseudo_label 06_base 07_delta"""
+        01_sample 02_label 03_finetune 04_explore 05_pseudo_label 06_base 07_delta 08_gates"""
     for name in promised.split():
         assert (finished.directory / name).exists(), name
     for step in sorted(finished.directory.glob("0*")):
@@ -219,18 +219,18 @@ def test_a_second_run_finds_everything_done(finished, run_copy, cli):
     before = {path: path.stat().st_mtime_ns for path in run_copy.glob("0*/*") if path.is_file()}
     answer = cli("run", finished.config, "--run-dir", run_copy)
     assert answer.code == 0
-    assert answer.err.count("up to date") == 7
+    assert answer.err.count("up to date") == 8
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
 def test_the_executor_changes_nothing(finished, run_copy, tiny):
     config = load_config(tiny(("kind: inline", "kind: local\n  workers: 2")))
-    assert [step.action for step in Orchestrator(config, run_copy).plan()] == ["done"] * 7
+    assert [step.action for step in Orchestrator(config, run_copy).plan()] == ["done"] * 8
 
 
 def test_another_reference_method_redoes_labelling_and_what_follows(finished, run_copy, tiny):
     config = load_config(tiny(("method: GFN1-xTB", "method: GFN2-xTB")))
-    assert [step.action for step in Orchestrator(config, run_copy).plan()] == ["done"] + ["run"] * 6
+    assert [step.action for step in Orchestrator(config, run_copy).plan()] == ["done"] + ["run"] * 7
 
 
 @pytest.mark.parametrize(
@@ -244,11 +244,13 @@ def test_another_reference_method_redoes_labelling_and_what_follows(finished, ru
         (("delta:", "pseudo_label:\n  max_force: 20\ndelta:"), 5),
         (("functions: 80", "functions: 90"), 6),
         (("dft_emphasis: 0.3", "dft_emphasis: 0.4"), 7),
+        (("steps: 400", "steps: 300"), 8),
+        (("limit: 100}\n  md", "limit: 90}\n  md"), 9),  # limits are judged, nothing is measured again
     ],
 )
 def test_a_changed_setting_redoes_its_step_and_what_follows(finished, run_copy, tiny, change, first):
     planned = Orchestrator(load_config(tiny(change)), run_copy).plan()
-    assert [step.action for step in planned] == ["done"] * (first - 1) + ["run"] * (8 - first)
+    assert [step.action for step in planned] == ["done"] * (first - 1) + ["run"] * (9 - first)
 
 
 def test_another_foundation_redoes_everything(finished, run_copy, tiny):

@@ -1,8 +1,9 @@
 """Potentials in `.yace` files, the format of LAMMPS `pair_style pace` and of pacemaker."""
 
+import json
 import logging
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,16 +30,26 @@ def read_yace(path: str | Path) -> ACEModel:
     Raises `PotentialFormatError`, naming the file and the key, where the file is missing, damaged or of
     another kind.
     """
-    return _model(Entry(Path(path), "", read_content(Path(path))))
+    return read_yace_and_baseline(path)[0]
 
 
-def write_yace(model: ACEModel, path: str | Path) -> None:
+def read_yace_and_baseline(path: str | Path) -> tuple[ACEModel, Any]:
+    """The same, and what stands under `baseline`: the settings of what has to be added, None without the key.
+
+    Other evaluators do not know that key; in LAMMPS the baseline is another pair style.
+    """
+    content = read_content(Path(path))
+    return _model(Entry(Path(path), "", content)), content.get("baseline")
+
+
+def write_yace(model: ACEModel, path: str | Path, baseline: Mapping[str, Any] | None = None) -> None:
     """Write a potential to a `.yace` file, atomically; the same model gives the same bytes.
 
-    Numbers keep every bit. Raises `ValueError` where one is not finite, or where bonds [i, j] and [j, i]
-    differ.
+    baseline: settings of what has to be added to the potential, kept under that key. Numbers keep every bit.
+    Raises `ValueError` where one is not finite, or where bonds [i, j] and [j, i] differ.
     """
-    write_atomic(Path(path), yace_text(model))
+    note = "" if baseline is None else f"baseline: {json.dumps(baseline)}\n"
+    write_atomic(Path(path), yace_text(model) + note)
 
 
 def yace_text(model: ACEModel) -> str:

@@ -18,6 +18,7 @@ from pyacemaker.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from pyacemaker.baselines import Baseline
     from pyacemaker.trainers.ace_labels import NamedReference
 
 CONFIG_CURE = (
@@ -49,9 +50,9 @@ def fit(
 ) -> None:
     """Fit an ACE potential to labelled structures."""
     from pyacemaker.cli.display import shown
-    from pyacemaker.errors import PotentialFormatError
+    from pyacemaker.errors import ConfigError, PotentialFormatError
     from pyacemaker.located_yaml import load_settings
-    from pyacemaker.potentials.ace import ACEPotential
+    from pyacemaker.potentials.ace import ACEPotential, add_baseline
     from pyacemaker.processes import available_cores
     from pyacemaker.structures import Dataset
     from pyacemaker.structures.dataset import within
@@ -66,6 +67,11 @@ def fit(
     trainer = load_settings(config, AceTrainer, cure=CONFIG_CURE) if config is not None else AceTrainer()
     with shown(quiet=quiet) as display:
         start = None if prior is None else ACEPotential.from_yace(prior)
+        if start is not None and start.baseline != trainer.additive_baseline:
+            raise ConfigError(
+                f"{prior} belongs to the baseline {_named(start.baseline)}, the settings of this fit to "
+                f"{_named(trainer.additive_baseline)}; give both the same `baseline`"
+            )
         data = read_labelled(train, energy_key=energy_key, forces_key=forces_key)
         held_out = read_labelled(test, energy_key=energy_key, forces_key=forces_key) if test else None
         structures = Dataset() if held_out is None else held_out.structures
@@ -83,11 +89,29 @@ def fit(
         if test is not None:
             with within(test):
                 report |= trainer.tested(output, structures, report)
+    add_baseline(output, trainer.additive_baseline)
     errors: dict[str, dict[str, float]] = {name: report[name] for name in ("train", "test") if name in report}
     labels = {"train": data.n_labels, "test": len(structures)}
     typer.echo(", ".join(f"{count} labels to {name}" for name, count in labels.items()))
     print_accuracy(errors)
+    if trainer.additive_baseline is not None:
+        _say_how_to_use(output)
     write_json(json_file, {"labels_found": labels, "seconds": trained.metrics.seconds, **report})
+
+
+def _named(baseline: "Baseline | None") -> str:
+    return "none" if baseline is None else str(baseline.model_dump(mode="json"))
+
+
+def _say_how_to_use(path: Path) -> None:
+    """The file brings its baseline along in this package; LAMMPS has to be told."""
+    from pyacemaker.potentials.ace import ACEPotential
+    from pyacemaker.potentials.lammps_styles import pair_commands
+
+    potential = ACEPotential.from_yace(path)
+    typer.echo(f"{path} holds its baseline, which ASE calculators and `evaluate` add; in LAMMPS:")
+    for command in pair_commands(potential, potential.elements, files=path.name):
+        typer.echo(f"  {command}")
 
 
 def parse_reference_energies(text: str | None) -> "Mapping[str, float] | NamedReference | None":

@@ -24,7 +24,7 @@ def run(
     ] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Run the seven steps, or resume where they stopped."""
+    """Run the seven steps and the gates, or resume where they stopped."""
     from pyacemaker.cli.display import shown
     from pyacemaker.errors import VerdictError
     from pyacemaker.workflow.orchestrator import Orchestrator
@@ -74,9 +74,10 @@ def _print_plan(orchestrator: Any, directory: Path, from_step: str | None, until
     if plan[LABEL.name].action != "run":
         typer.echo(f"Reference labels: none needed ({LABEL.name}: {plan[LABEL.name].reason}).")
         return
-    label = orchestrator.config.label
+    label, gates = orchestrator.config.label, orchestrator.config.gate_labels()
     typer.echo(
-        f"Reference labels: at most {label.n_train} to train on, {label.n_test} to test on, one per element; "
+        f"Reference labels: at most {label.n_train} to train on, {label.n_test} to test on, {gates} for the "
+        "gates, one per element; "
         f"{orchestrator.known_labels()} labels by these dft settings are in the store already."
     )
 

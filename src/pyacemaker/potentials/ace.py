@@ -1,6 +1,7 @@
 """ACE potentials, and their ASE calculator."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
@@ -9,6 +10,7 @@ import numpy as np
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
 from numpy.typing import NDArray
 
+from pyacemaker.errors import PotentialFormatError
 from pyacemaker.potentials.base import Potential
 from pyacemaker.processes import map_ordered
 from pyacemaker.structures import AtomStructure, Labels
@@ -17,6 +19,7 @@ from pyacemaker.structures.dataset import locating
 if TYPE_CHECKING:
     from pyacemaker.ace.evaluator import CompiledModel, Evaluation
     from pyacemaker.ace.model import ACEModel
+    from pyacemaker.baselines import Baseline
 
 CHUNK_ATOMS = 1000
 """Atoms in the structures that a worker process takes at a time, at least."""
@@ -31,30 +34,58 @@ SMALLEST_VOLUME = 1e-6
 class ACEPotential(Potential):
     """An ACE potential: energies in eV with E0 and cores included, forces in eV/Å, stress in eV/Å³.
 
-    Tables and product graphs are built on the first evaluation and kept.
+    baseline: a physical energy that was subtracted before the fit and belongs to every answer. The `.yace`
+    file holds it, so that nobody forgets it here; in LAMMPS it is a pair style of its own, see
+    `pyacemaker.potentials.lammps_styles`. Tables and product graphs are built on the first evaluation and
+    kept.
     """
 
-    def __init__(self, model: "ACEModel", name: str = "ace") -> None:
+    def __init__(self, model: "ACEModel", name: str = "ace", baseline: "Baseline | None" = None) -> None:
         self.model = model
         self.name = name
         self.elements = model.elements
+        self.baseline = baseline
 
     def __reduce__(self) -> tuple[Any, ...]:
         # the compiled form is rebuilt where it is needed
-        return type(self), (self.model, self.name)
+        return type(self), (self.model, self.name, self.baseline)
 
     @classmethod
     def from_yace(cls, path: str | Path, name: str = "ace") -> Self:
         """The potential in a `.yace` file; `PotentialFormatError` where it is damaged or of another kind."""
-        from pyacemaker.ace.yace import read_yace
+        from pyacemaker.ace.yace import read_yace_and_baseline
 
-        return cls(read_yace(path), name)
+        model, settings = read_yace_and_baseline(path)
+        return cls(model, name, None if settings is None else _baseline(settings, path))
 
     def to_yace(self, path: str | Path) -> None:
-        """Write the potential to a `.yace` file, atomically."""
+        """Write the potential to a `.yace` file, atomically, its baseline included."""
         from pyacemaker.ace.yace import write_yace
 
-        write_yace(self.model, path)
+        settings = None if self.baseline is None else self.baseline.model_dump(mode="json")
+        write_yace(self.model, path, settings)
+
+    def with_baseline(self, baseline: "Baseline | None") -> Self:
+        """The same potential with another baseline, or without any."""
+        found = type(self)(self.model, self.name, baseline)
+        if "compiled" in self.__dict__:
+            found.__dict__["compiled"] = self.compiled
+        return found
+
+    def evaluate_arrays(self, numbers: Any, positions: Any, cell: Any, pbc: Any) -> "Evaluation":
+        """Energies, forces and virial of one structure, as in `CompiledModel.evaluate`, with the baseline."""
+        found = self.compiled.evaluate(numbers, positions, cell, pbc)
+        if self.baseline is None:
+            return found
+        added = self.baseline.energy_forces_virial(
+            np.asarray(numbers), np.asarray(positions), np.asarray(cell), np.asarray(pbc, dtype=bool)
+        )
+        return replace(
+            found,
+            energies=found.energies + added.energies,
+            forces=found.forces + added.forces,
+            virial=found.virial + added.virial,
+        )
 
     @cached_property
     def compiled(self) -> "CompiledModel":
@@ -92,7 +123,7 @@ class ACEPotential(Potential):
 
     def _labels(self, index: int, structure: AtomStructure) -> Labels:
         with locating(index, structure):
-            found = self.compiled.evaluate(
+            found = self.evaluate_arrays(
                 structure.numbers, structure.positions, structure.cell, structure.pbc
             )
         stress = None if structure.volume is None else _stress(found, structure.volume)
@@ -130,7 +161,7 @@ class ACECalculator(Calculator):  # type: ignore[misc]
             raise PropertyNotImplementedError(
                 "the stress needs a volume, and the cell vectors of these atoms span none; give them a cell"
             )
-        found = self.potential.compiled.evaluate(now.numbers, now.positions, cell, now.pbc)
+        found = self.potential.evaluate_arrays(now.numbers, now.positions, cell, now.pbc)
         self.results = {
             "energy": found.energy,
             "free_energy": found.energy,
@@ -139,6 +170,28 @@ class ACECalculator(Calculator):  # type: ignore[misc]
         }
         if volume > SMALLEST_VOLUME:
             self.results["stress"] = _stress(found, volume)
+
+
+def add_baseline(path: Path, baseline: "Baseline | None") -> None:
+    """Note in a `.yace` file which baseline was subtracted before the fit; without one nothing changes."""
+    if baseline is not None:
+        ACEPotential.from_yace(path).with_baseline(baseline).to_yace(path)
+
+
+def _baseline(settings: Any, path: str | Path) -> "Baseline":
+    from pydantic import TypeAdapter, ValidationError
+
+    from pyacemaker.baselines import AnyBaseline
+
+    try:
+        found: Baseline = TypeAdapter(AnyBaseline).validate_python(settings)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        raise PotentialFormatError(
+            f"{path}: the key 'baseline' holds no baseline that this version knows ({problem['msg']}); "
+            "expected settings such as {kind: zbl, window: [0.5, 0.8]}"
+        ) from error
+    return found
 
 
 class _Chunk(NamedTuple):

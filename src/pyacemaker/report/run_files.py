@@ -87,7 +87,7 @@ class RunFiles:
     @cached_property
     def measured(self) -> dict[str, Any]:
         """Everything that the gates measured, with curves, by gate."""
-        return self.json("07_delta/gates.json") or {}
+        return self.json("08_gates/gates.json") or {}
 
     @cached_property
     def test(self) -> Dataset:

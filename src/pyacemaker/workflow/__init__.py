@@ -1,1 +1,1 @@
-"""The seven steps, and what runs and resumes them."""
+"""The seven steps and the gates, and what runs and resumes them."""

@@ -84,7 +84,8 @@ class Orchestrator:
         """Run or resume; returns the metrics of the finished run, None when `until` ended it earlier.
 
         Raises `UserError` for a step that cannot start yet, and `VerdictError` at the end of a run whose
-        final potential does not beat the base on the held-out DFT test set; `output/metrics.json` says why.
+        final potential does not beat the base on the held-out DFT test set or is held back by a gate;
+        `output/metrics.json` says why.
         """
         self.config.check_budget()
         first, last = self.bounds(from_step, until)
@@ -237,7 +238,7 @@ def run(
     rehearse: bool = False,
     progress: Progress = silent,
 ) -> dict[str, Any] | None:
-    """Run or resume the seven steps of `config` (a path or a `PyAceConfig`) in `run_dir`.
+    """Run or resume the seven steps of `config` and the gates (a path or a `PyAceConfig`) in `run_dir`.
 
     run_dir: default `runs/NAME` below the current directory. rehearse: put a cheap physics oracle in DFT's
     place and shrink the work. Returns the content of `output/metrics.json`, None when `until` ended the run.

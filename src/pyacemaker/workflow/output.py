@@ -11,11 +11,14 @@ from pyacemaker.config import PyAceConfig
 from pyacemaker.files import replacing, sha256_file, write_atomic, write_json
 from pyacemaker.potentials.ace import ACEPotential
 from pyacemaker.structures.store import LabelStore, Ledger
+from pyacemaker.validation.gates import verdicts, with_gates
 from pyacemaker.workflow.state import WorkflowState
 
 ALWAYS = ("potential.yace", "potential.json", "in.lammps")
+OUTDATED = ("report.html",)
 WITH_ACTIVE_SET = ("potential.asi", "potential.yaml")
-"""What is delivered when the verdict passes, and besides when there is an active set."""
+"""What is delivered when the verdict passes, and besides when there is an active set; and what an earlier
+run may have said of it."""
 
 
 def publish(config: PyAceConfig, run_dir: Path) -> dict[str, Any]:
@@ -31,10 +34,11 @@ def publish(config: PyAceConfig, run_dir: Path) -> dict[str, Any]:
     metrics["dft"] = asdict(Ledger(run_dir / "ledger.csv", LabelStore(run_dir / "labels")).totals())
     metrics["rehearsal"] = config.rehearsal
     calibration = run_dir / "02_label" / "calibration.json"
+    metrics |= _examined(config, run_dir / "08_gates", metrics["verdict"])
     metrics["uncertainty"] = json.loads(calibration.read_text(encoding="utf-8"))["summary"]
     passed, graded = metrics["verdict"]["passed"], (delta / "final.asi").exists()
     potential = ACEPotential.from_yace(delta / "final.yace")
-    _remove(output, *(() if passed else ALWAYS), *(() if passed and graded else WITH_ACTIVE_SET))
+    _remove(output, *(() if passed else ALWAYS + OUTDATED), *(() if passed and graded else WITH_ACTIVE_SET))
     write_json(output / "metrics.json", metrics)
     if passed:
         with replacing(output / "potential.yace") as aside:
@@ -50,6 +54,15 @@ def publish(config: PyAceConfig, run_dir: Path) -> dict[str, Any]:
     return metrics
 
 
+def _examined(config: PyAceConfig, directory: Path, verdict: dict[str, Any]) -> dict[str, Any]:
+    """`gates`, `reactions`, `verdict` of the metrics: what the gates measured, against the present limits."""
+    measured: dict[str, Any] = json.loads((directory / "gates.json").read_text(encoding="utf-8"))
+    judged = verdicts(config.gates, measured)
+    barrier: dict[str, Any] = measured.get("barrier") or {}
+    reactions = (barrier.get("curves") or {}).get("reactions", [])
+    return {"gates": judged, "reactions": reactions, "verdict": with_gates(verdict, judged)}
+
+
 def _remove(output: Path, *names: str) -> None:
     for name in names:
         (output / name).unlink(missing_ok=True)
@@ -60,29 +73,33 @@ def lammps_input(potential: ACEPotential, *, graded: bool = False) -> str:
 
     graded: whether there is an active set, so that LAMMPS can compute extrapolation grades.
     """
-    elements = " ".join(potential.elements)
-    grades = (
-        "# extrapolation grades, every 100 steps (energies without E0), in place of the two lines above:\n"
-        "# pair_style      pace/extrapolation\n"
-        f"# pair_coeff      * * potential.yaml potential.asi {elements}\n"
-        "# fix             gamma all pair 100 pace/extrapolation gamma 1\n"
-    )
-    return (
-        "# needs LAMMPS with the ML-PACE package; run in the folder that holds potential.yace\n"
-        "# types: " + ", ".join(f"{i} = {el}" for i, el in enumerate(potential.elements, start=1)) + "\n"
-        "units           metal\n"
-        "atom_style      atomic\n"
-        "newton          on\n"
-        "read_data       structure.data\n"
-        "pair_style      pace\n"
-        f"pair_coeff      * * potential.yace {elements}\n"
-        f"{grades if graded else ''}"
-        "timestep        0.0005\n"
-        "thermo          100\n"
-        "velocity        all create 300.0 4711\n"
-        "fix             1 all nve\n"
-        "run             1000\n"
-    )
+    from pyacemaker.potentials.lammps_styles import pair_commands
+
+    elements, files = potential.elements, "potential.yace"
+    lines = [
+        "# needs LAMMPS with the ML-PACE package; run in the folder that holds potential.yace",
+        "# types: " + ", ".join(f"{i} = {symbol}" for i, symbol in enumerate(elements, start=1)),
+    ]
+    if potential.baseline is not None:
+        lines.append("# the potential holds only together with the pair styles that are overlaid on pace")
+    lines += ["units metal", "atom_style atomic", "newton on", "read_data structure.data"]
+    lines += pair_commands(potential, elements, files=files)
+    if graded:
+        lines.append(
+            "# extrapolation grades, every 100 steps (energies without E0), in place of these pair lines:"
+        )
+        with_grades = pair_commands(potential, elements, "pace/extrapolation", "potential.yaml potential.asi")
+        lines += [_aligned(f"# {line}") for line in with_grades]
+        lines.append("# fix             gamma all pair 100 pace/extrapolation gamma 1")
+    lines += ["timestep 0.0005", "thermo 100", "velocity all create 300.0 4711", "fix 1 all nve", "run 1000"]
+    return "\n".join(line if line.startswith("#") else _aligned(line) for line in lines) + "\n"
+
+
+def _aligned(line: str) -> str:
+    """The arguments of a command in one column with those of the others."""
+    mark, command = ("# ", line[2:]) if line.startswith("# ") else ("", line)
+    name, _, arguments = command.partition(" ")
+    return f"{mark}{name:15s} {arguments}"
 
 
 def _card(config: PyAceConfig, run_dir: Path, metrics: dict[str, Any]) -> dict[str, Any]:

@@ -48,7 +48,7 @@ class StepContext:
 
 @dataclass(frozen=True)
 class Step:
-    """One of the seven steps: a pure function of its inputs on disk, its settings and its seed.
+    """One of the steps: a pure function of its inputs on disk, its settings and its seed.
 
     settings: picks from the configuration everything that the outcome depends on (specs or JSON values).
     versions: the packages whose version matters. outputs: the files that `run` leaves in its directory.

@@ -1,4 +1,4 @@
-"""The curves that the gates left in `07_delta/gates.json`, drawn."""
+"""The curves that the gates left in `08_gates/gates.json`, drawn."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -36,7 +36,7 @@ KINDS = {
 _VOIGT = ("1", "2", "3", "4", "5", "6")
 _MOST = 400  # points of a curve
 _HEIGHT = 310
-_EV = "Energy against volume, every crystal over its lowest energy."
+_EV = "Energy against volume, every crystal over its lowest energy; open circles: the teacher."
 _MINIMA = "Minima of Birch–Murnaghan fits; DFT where the run labelled five volumes or more."
 _ELASTIC = "Elastic constants, each model at its own minimum."
 _PHONONS = "All wave vectors that fit into the supercell, each model at its own minimum."
@@ -49,13 +49,21 @@ _LEGEND = {"showlegend": True, "legend": legend_above(), "margin": {"l": 62, "r"
 
 
 def equation_of_state(measured: Measured) -> list[Figure]:
-    """E(V) of the final potential over its lowest energy, for every crystal."""
+    """E(V) of the final potential over its lowest energy, of every crystal; the teacher's where kept."""
     data = []
     for k, (name, curve) in enumerate(_curves(measured, "energy_volume").items()):
         energies = np.array(curve["ev_per_atom"])
         y = MEV_PER_EV * (energies - energies.min())
         colour = PALETTE[k % len(PALETTE)]
         data.append(line(curve["cubic_angstrom_per_atom"], y, name, colour, dots=True))
+        theirs = np.array(curve.get("teacher_ev_per_atom") or [])
+        if len(theirs):
+            above = MEV_PER_EV * (theirs - theirs.min())
+            words = [f"teacher, {name}: {value:.3g} meV/atom" for value in above]
+            volumes = curve["cubic_angstrom_per_atom"]
+            data.append(
+                markers(volumes, above, f"{name}, teacher", colour, words, symbol="circle-open", size=8)
+            )
     if not data:
         return []
     plan = layout(axis("volume, Å³/atom"), axis("energy over the lowest, meV/atom"), **_LEGEND)

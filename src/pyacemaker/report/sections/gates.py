@@ -14,7 +14,9 @@ def gates(run: RunFiles, _: Predictions) -> Section:
     """The table of all gates, then their curves."""
     judged: dict[str, Any] = run.metrics.get("gates") or {}
     if not judged and not run.measured:
-        why = "step 7 is not done yet" if "07_delta" in run.unfinished else "the run has no gates.json"
+        why = (
+            "the examination is not done yet" if "08_gates" in run.unfinished else "the run has no gates.json"
+        )
         return Section("gates", "Gates", [Missing("Gates", why)])
     blocks: list[Block] = [_table(judged)] if judged else []
     blocks += _reactions(run.metrics.get("reactions") or [])
@@ -33,7 +35,7 @@ def _table(judged: Mapping[str, Any]) -> Table:
     rows = [
         [
             name.replace("_", " "),
-            "passed" if one["passed"] else "FAILED",
+            _outcome(one),
             one["unit"],
             rounded(one["value"]),
             f"{one['limit']:g}",
@@ -46,9 +48,16 @@ def _table(judged: Mapping[str, Any]) -> Table:
     ]
     columns = ["gate", "", "unit", "value", "limit", "final", "teacher", "DFT", "note"]
     caption = (
-        "What was examined before release (docs/gates.md says how). A failed gate does not stop the delivery."
+        "What was examined before release (docs/gates.md says how). One that blocks holds a potential back; "
+        "what others find is worth a look before the potential is used for that."
     )
     return Table(caption, columns, rows, text=3, notes=1)
+
+
+def _outcome(one: Mapping[str, Any]) -> str:
+    if one["passed"]:
+        return "passed"
+    return "FAILED, blocks" if one.get("blocks") else "FAILED"
 
 
 def _reactions(reactions: list[dict[str, Any]]) -> list[Block]:

@@ -5,6 +5,7 @@ from typing import Any
 
 from pyacemaker.config import PyAceConfig
 from pyacemaker.files import write_json
+from pyacemaker.potentials.ace import add_baseline
 from pyacemaker.structures.formats import read_structures
 from pyacemaker.workflow.step import Step, StepContext
 
@@ -25,6 +26,7 @@ def fit_base(context: StepContext) -> None:
         progress=lambda done, total: context.progress("fitting the base potential", done, total),
         processes=context.config.execution.worker_count(),
     )
+    add_baseline(trained.path, getattr(context.config.base, "additive_baseline", None))
     write_json(context.directory / "training.json", trained.report())
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from pyacemaker.config import PyAceConfig
 from pyacemaker.errors import InsufficientDataError
 from pyacemaker.files import write_json
-from pyacemaker.potentials.ace import ACEPotential
+from pyacemaker.potentials.ace import ACEPotential, add_baseline
 from pyacemaker.potentials.base import Potential
 from pyacemaker.potentials.extrapolation import build_active_set
 from pyacemaker.structures import Dataset
@@ -57,6 +57,7 @@ def _fit_final(context: StepContext, correction: ACEPotential, train: Dataset) -
         context.directory / "final.yace",
         processes=context.config.execution.worker_count(),
     )
+    add_baseline(trained.path, getattr(context.config.base, "additive_baseline", None))
     _write_active_set(context, data)
     context.progress("delta learning", 2, 3)
     return trained.report()
