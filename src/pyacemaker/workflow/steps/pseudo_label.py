@@ -2,20 +2,17 @@
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
-
-import numpy as np
 
 from pyacemaker.config import PyAceConfig
 from pyacemaker.errors import InsufficientDataError
-from pyacemaker.files import sha256_file, write_json
-from pyacemaker.potentials.label_parts import LabelParts
+from pyacemaker.files import write_json
 from pyacemaker.structures import AtomStructure, Dataset
 from pyacemaker.structures.formats import read_structures, write_structures
 from pyacemaker.workflow.step import Step, StepContext
 from pyacemaker.workflow.steps.sample import fit_to_learn_from
+from pyacemaker.workflow.teacher_labels import is_credible, teacher_labels
 
 log = logging.getLogger(__name__)
 
@@ -52,26 +49,6 @@ def pseudo_label(context: StepContext) -> None:
     log.info("%d pseudo-labels, %d left out above %g eV/Å", n_kept, dropped, limit)
     report = {"structures": n_kept, "left_out": dropped, "tags": tags}
     write_json(context.directory / "report.json", report)
-
-
-def teacher_labels(
-    context: StepContext,
-    structures: Iterable[AtomStructure],
-    directory: Path,
-    progress: Callable[[int], None] | None = None,
-) -> Iterator[Dataset]:
-    """The structures with the tuned teacher's labels, part by part; the parts are kept in `directory`."""
-    model, foundation = context.inputs["03_finetune"] / "teacher.model", context.config.foundation
-    # the size of batches counts too: it changes how sums are rounded
-    how = [sha256_file(model), foundation.device, foundation.dtype, str(foundation.max_atoms_per_batch)]
-    parts = LabelParts(directory, " ".join(["mace", *how]))
-    return parts.label(structures, lambda: foundation.tuned(model), progress)
-
-
-def is_credible(structure: AtomStructure, max_force: float) -> bool:
-    """Whether the labels are finite and no force component exceeds `max_force` (eV/Å)."""
-    labels = structure.labels
-    return labels is not None and labels.is_finite() and float(np.abs(labels.forces).max()) <= max_force
 
 
 def _surrogate_pool(context: StepContext) -> Dataset:
