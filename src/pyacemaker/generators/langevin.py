@@ -172,6 +172,7 @@ class _Replica:
         self.frames: list[AtomStructure] = []
         self.event: GuardEvent | None = None
         self.near = 0
+        self.present: AtomStructure | None = None
 
     @property
     def is_running(self) -> bool:
@@ -188,7 +189,10 @@ class _Replica:
         return self.event is None and after > 0 and after % self.plan.interval == 0
 
     def structure(self) -> AtomStructure:
-        return self.blank.replace(positions=self.positions, cell=self.cell)
+        """The present positions and cell; made once per step."""
+        if self.present is None:
+            self.present = self.blank.replace(positions=self.positions, cell=self.cell)
+        return self.present
 
     def begin(self, labels: Labels) -> None:
         self._take(labels)
@@ -197,6 +201,7 @@ class _Replica:
     def move(self) -> None:
         """The half kick, drift, thermostat, barostat and drift of one step, up to where forces are needed."""
         dt = self.settings.timestep * units.fs
+        self.present = None
         self.velocities += 0.5 * dt * self.forces / self.masses
         self.positions += 0.5 * dt * self.velocities
         memory = np.exp(-self.settings.friction * self.settings.timestep)
