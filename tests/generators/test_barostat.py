@@ -1,5 +1,7 @@
 """Constant pressure: exact distributions of volumes, equipartition, an equation of state, ramps."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from ase.build import bulk, fcc111, molecule
@@ -12,6 +14,7 @@ from pyacemaker.generators.barostat import fills_space, pressure_of
 from pyacemaker.generators.guards import MdGuards
 from pyacemaker.generators.langevin import Langevin, TrajectoryPlan
 from pyacemaker.potentials.base import Potential
+from pyacemaker.potentials.mace import MacePotential
 from pyacemaker.structures import AtomStructure, Labels
 from pyacemaker.units import BOLTZMANN_EV_PER_KELVIN, GPA_PER_EV_PER_CUBIC_ANGSTROM
 
@@ -188,3 +191,14 @@ def test_constant_volume_is_unchanged_by_the_barostats_settings():
     )
     assert one.frames.ids == other.frames.ids
     assert one.frames[-1].volume == pytest.approx(start.volume)
+
+
+def test_a_crystal_of_mace_shrinks_under_pressure():
+    mace = MacePotential(Path(__file__).parents[1] / "data" / "cual_foundation.model")
+    start = AtomStructure.from_atoms(bulk("Al", cubic=True))
+    dynamics = Langevin(timestep=2.0, friction=0.05, bulk_modulus=80.0, barostat_time=30.0)
+    plans = [plan(start, 300.0, pressure, 25, 2, 30) for pressure in (0.0, 20.0)]
+    free, squeezed = dynamics.run(plans, mace)
+    assert free.event is squeezed.event is None
+    assert volumes(squeezed).mean() < 0.95 * volumes(free).mean()
+    assert volumes(free).mean() == pytest.approx(start.volume, rel=0.1)

@@ -276,6 +276,14 @@ def test_ramps_and_pressures_in_plans():
     assert {one.tag for one in plans if one.start.id == molecule.id} <= {"md300", "md300-900"}
 
 
+def test_pressures_that_no_start_can_have_are_told(caplog):
+    molecule = AtomStructure.from_atoms(Atoms("Cu2", [[0, 0, 0], [0, 0, 2.2]]))
+    MdGenerator(pressures=(1.0,)).trajectories(Dataset([COPPER, molecule]), seed=1)
+    assert not caplog.text
+    MdGenerator(pressures=(1.0,)).trajectories(Dataset([molecule]), seed=1)
+    assert "no structure to start from fills space" in caplog.text
+
+
 def test_a_surplus_is_thinned_by_direct_only_with_a_models_features(copper_file):
     with pytest.raises(ConfigError, match="features of a MACE model"):
         small(copper_file, pick="direct").generate(EMT_COPPER, np.random.default_rng(1))

@@ -77,6 +77,8 @@ class MdGenerator(Generator):
             raise InsufficientDataError(
                 "molecular dynamics was given no structure to start from: give at least one"
             )
+        if self.pressures and not any(fills_space(start) for start in starts):
+            log.warning("pressures are set, but no structure to start from fills space: all keep their cells")
         rng = np.random.default_rng(seed)
         order = rng.permutation(len(starts))
         seeds = rng.integers(2**31, size=self.n_trajectories)
