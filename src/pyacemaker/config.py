@@ -37,6 +37,7 @@ LEAST_BATCH = 4
 
 
 PositiveCount = Annotated[int, Field(ge=1)]
+PositiveNumber = Annotated[float, Field(gt=0)]
 
 
 def _beside_config(path: Path, info: ValidationInfo) -> Path:
@@ -122,6 +123,30 @@ class PseudoLabelSettings(Spec):
     """eV/Å: structures on which the teacher predicts a larger force component are left out, and counted."""
 
 
+class StudentSettings(Spec):
+    """Step 6: rounds in which the ACE potential itself runs molecular dynamics and its teacher corrects it.
+
+    Temperatures, pressures and guards are those of `explore`. Off by default.
+    """
+
+    rounds: Annotated[int, Field(ge=0)] = 0
+    """Rounds at most; they end earlier when the student's error no longer falls. 0 = none."""
+    n_structures: PositiveCount = 400
+    """Frames of a round."""
+    n_trajectories: PositiveCount = 24
+    """Trajectories that share them."""
+    force_error: tuple[PositiveNumber, PositiveNumber] = (0.2, 5.0)
+    """eV/Å: frames on which the largest error of a force, against the teacher, lies in this window join the
+    pool; those above it never do."""
+    grade: tuple[PositiveNumber, PositiveNumber] = (1.5, 25.0)
+    """The same window for the extrapolation grade γ; above it a trajectory ends."""
+    max_derailed: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Share of a round's trajectories ended by guards above which the teacher drives on from their last safe
+    frames."""
+    improvement: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    """Rounds end when the force error fell by less than this share."""
+
+
 class DeltaSettings(Spec):
     """Step 7: what the DFT labels add to the base potential."""
 
@@ -164,6 +189,7 @@ class PyAceConfig(Spec):
     explore: MdGenerator = MdGenerator()
     pseudo_label: PseudoLabelSettings = PseudoLabelSettings()
     base: AceTrainer = AceTrainer()
+    student: StudentSettings = StudentSettings()
     delta: DeltaSettings = DeltaSettings()
     gates: Gates = Gates()
     """What is examined before the potential is delivered, and what holds it back."""

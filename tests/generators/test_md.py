@@ -1,5 +1,6 @@
 import json
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from ase_potential import AsePotential, Springs
 from pyacemaker.errors import ConfigError, InsufficientDataError
 from pyacemaker.generators.langevin import Langevin, TrajectoryPlan, wall_forces
 from pyacemaker.generators.md import MdGenerator
+from pyacemaker.potentials.mace import MacePotential
 from pyacemaker.structures import AtomStructure, Dataset, Labels
 from pyacemaker.structures.formats import write_structures
 
@@ -156,7 +158,7 @@ def test_a_strained_start_settles_while_equilibrating():
         Langevin(friction=0.02).run([plan(strained, 300.0, 20, 5, equilibration=steps)], springs)[0]
         for steps in (0, 400)
     )
-    assert "kinetic temperature" in unsettled.event
+    assert unsettled.event.kind == "temperature"
     assert settled.event is None
     assert len(settled.frames) == 20
 
@@ -234,3 +236,70 @@ def test_trajectories_that_end_at_once_are_told(copper_file):
     hopeless = Langevin(guards=Langevin().guards.model_copy(update={"min_distance": 1.2}))
     with pytest.raises(InsufficientDataError, match="guards cut all trajectories"):
         small(copper_file, dynamics=hopeless).generate(EMT_COPPER, np.random.default_rng(1))
+
+
+@pytest.mark.parametrize(
+    ("n_frames", "events", "said"), [(21, [], ""), (5, ["force", None, "force"], "force 2")]
+)
+def test_too_few_frames_are_explained(n_frames, events, said):
+    reason = MdGenerator(n_structures=21).why_fewer(n_frames, events)
+    assert said in reason
+    assert bool(reason) == bool(said)
+    if said:
+        assert "only 5 of 21 frames: guards ended 2 of 3 trajectories" in reason
+
+
+def test_fewer_frames_come_with_a_warning_that_says_why(copper_file, caplog):
+    fragile = Langevin(guards=Langevin().guards.model_copy(update={"max_force": 0.5, "drop_frames": 0}))
+    generator = small(copper_file, n_structures=60, temperatures=(900.0,), interval=4, dynamics=fragile)
+    found = generator.generate(EMT_COPPER, np.random.default_rng(1))
+    assert 0 < len(found) < 60
+    assert f"only {len(found)} of 60 frames" in caplog.text
+    assert "force" in caplog.text
+
+
+def test_ramps_and_pressures_in_plans():
+    molecule = AtomStructure.from_atoms(Atoms("Cu2", [[0, 0, 0], [0, 0, 2.2]]))
+    generator = MdGenerator(
+        temperatures=(300.0, (300.0, 900.0)), pressures=(0.0, (0.0, 10.0)), n_trajectories=8, n_structures=80
+    )
+    plans = generator.trajectories(Dataset([COPPER, molecule]), seed=1)
+    crystal = {one.tag: one for one in plans if one.start.id == COPPER.id}
+    assert set(crystal) == {"md300/0GPa", "md300-900/0GPa", "md300/0-10GPa", "md300-900/0-10GPa"}
+    ramp = crystal["md300-900/0-10GPa"]
+    assert ramp.temperature_at(0) == ramp.temperature_at(200) == 300.0
+    assert ramp.temperature_at(ramp.steps) == ramp.highest_temperature == 900.0
+    assert ramp.temperature_at(200 + (ramp.steps - 200) // 2) == pytest.approx(600.0)
+    assert ramp.pressure_at(ramp.steps) == 10.0
+    assert crystal["md300/0GPa"].pressure_at(1000) == 0.0
+    assert {one.pressure for one in plans if one.start.id == molecule.id} == {None}
+    assert {one.tag for one in plans if one.start.id == molecule.id} <= {"md300", "md300-900"}
+
+
+def test_pressures_that_no_start_can_have_are_told(caplog):
+    molecule = AtomStructure.from_atoms(Atoms("Cu2", [[0, 0, 0], [0, 0, 2.2]]))
+    MdGenerator(pressures=(1.0,)).trajectories(Dataset([COPPER, molecule]), seed=1)
+    assert not caplog.text
+    MdGenerator(pressures=(1.0,)).trajectories(Dataset([molecule]), seed=1)
+    assert "no structure to start from fills space" in caplog.text
+
+
+def test_a_surplus_is_thinned_by_direct_only_with_a_models_features(copper_file):
+    with pytest.raises(ConfigError, match="features of a MACE model"):
+        small(copper_file, pick="direct").generate(EMT_COPPER, np.random.default_rng(1))
+
+
+def test_direct_keeps_the_most_different_frames():
+    mace = MacePotential(Path(__file__).parents[1] / "data" / "cual_foundation.model")
+    crystals = [
+        COPPER.replace(positions=COPPER.positions * scale, cell=COPPER.cell * scale)
+        for scale in np.concatenate([1.0 + 1e-4 * np.arange(40), [0.9, 0.95, 1.05, 1.1]])
+    ]
+    found = {
+        pick: MdGenerator(n_structures=8, pick=pick).picked(Dataset(crystals), mace, np.random.default_rng(0))
+        for pick in ("stride", "direct")
+    }
+    strained = set(Dataset(crystals[40:]).ids)
+    assert strained <= set(found["direct"].ids)
+    assert not strained <= set(found["stride"].ids)
+    assert len(set(found["direct"].ids)) == len(set(found["stride"].ids)) == 8

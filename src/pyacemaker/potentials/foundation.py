@@ -5,7 +5,7 @@ import logging
 import urllib.error
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, PlainSerializer, SerializationInfo, ValidationInfo
 
@@ -79,8 +79,8 @@ class FoundationSettings(Spec):
     """The torch device: cpu, cuda, cuda:1, …"""
     dtype: Precision = "float64"
     """The precision of all arithmetic with this model."""
-    max_atoms_per_batch: Annotated[int, Field(ge=1)] = 400
-    """Atoms per batch; 300 to 500 is fastest on a CPU core."""
+    max_atoms_per_batch: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+    """Atoms per batch. `auto`: what is fastest on a CPU core, or what fits the memory of the GPU."""
 
     def resolve(self, base_dir: Path = Path()) -> Path:
         """The model file, downloaded where it is a published model that is not in MACE's cache yet.

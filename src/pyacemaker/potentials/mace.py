@@ -11,8 +11,9 @@ from ase.data import chemical_symbols
 from pyacemaker.errors import UnsupportedElementError
 from pyacemaker.files import sha256_file
 from pyacemaker.potentials.base import Potential
+from pyacemaker.potentials.mace_batches import BatchSize, halving, sized_batches
 from pyacemaker.potentials.mace_calculator import MaceCalculator
-from pyacemaker.potentials.mace_graph import batches_by_atoms, graph_batch
+from pyacemaker.potentials.mace_graph import graph_batch
 from pyacemaker.potentials.mace_model import (
     Precision,
     element_symbols,
@@ -37,8 +38,8 @@ class MacePotential(Potential):
 
     path: the model file (a pickle: check its origin first). device: a torch device. dtype: the precision of
     all arithmetic; a file in another precision is converted. max_atoms_per_batch: bounds the memory of
-    `evaluate` and `descriptors`; 300 to 500 is fastest on a CPU core. head: of a multi-head model; None means
-    the one called Default, or else the last.
+    `evaluate` and `descriptors`; `auto` = what is fastest on a CPU core, or fits the GPU. head: of a
+    multi-head model; None means the one called Default, or else the last.
 
     Energies and forces do not depend on how structures share batches beyond rounding (1e-12 relative in
     float64). Raises `FoundationModelError` for a file that is no MACE model.
@@ -52,7 +53,7 @@ class MacePotential(Potential):
         *,
         device: str = "cpu",
         dtype: Precision = "float64",
-        max_atoms_per_batch: int = 400,
+        max_atoms_per_batch: BatchSize = "auto",
         head: str | None = None,
     ) -> None:
         self.path = Path(path)
@@ -100,7 +101,7 @@ class MacePotential(Potential):
     def evaluate_lazily(self, structures: Sequence[AtomStructure]) -> Iterator[Labels]:
         """The labels of `evaluate` one by one, of which no more than one batch is held."""
         for part in self.batches(structures):
-            yield from self._evaluate_batch(part)
+            yield from halving(self._evaluate_batch, part)
 
     def calculator(self) -> "Calculator":
         """An ASE calculator with the numbers of `evaluate`."""
@@ -141,7 +142,7 @@ class MacePotential(Potential):
         Raises `UnsupportedElementError` before the first.
         """
         self._check_elements(structures)
-        for part in batches_by_atoms(structures, self.max_atoms_per_batch):
+        for part in sized_batches(structures, self.max_atoms_per_batch, self.cutoff, self.device):
             yield [structures[index] for index in part]
 
     def _check_elements(self, structures: Sequence[AtomStructure]) -> None:

@@ -44,6 +44,7 @@ def _fit_final(context: StepContext, correction: ACEPotential, train: Dataset) -
     """The base fit again, on teacher + δ and, with their weight, the DFT labels themselves."""
     context.progress("delta learning", 1, 3)
     pool = read_structures(context.inputs["05_pseudo_label"] / "surrogate.extxyz")
+    pool = pool + read_structures(context.inputs["06_base"] / "student_pool.extxyz", allow_empty=True)
     labelled_ids = set(train.ids)
     pool = pool.filter(lambda structure: structure.id not in labelled_ids)
     pairs = zip(pool.labels, correction.evaluate(pool), strict=True)

@@ -1,46 +1,53 @@
 """Step 5, pseudo-label: the tuned teacher labels the surrogate pool."""
 
 import logging
+from collections import Counter
+from collections.abc import Iterator
 from typing import Any
-
-import numpy as np
 
 from pyacemaker.config import PyAceConfig
 from pyacemaker.errors import InsufficientDataError
 from pyacemaker.files import write_json
-from pyacemaker.structures import Dataset
+from pyacemaker.structures import AtomStructure, Dataset
 from pyacemaker.structures.formats import read_structures, write_structures
 from pyacemaker.workflow.step import Step, StepContext
 from pyacemaker.workflow.steps.sample import fit_to_learn_from
+from pyacemaker.workflow.teacher_labels import is_credible, teacher_labels
 
 log = logging.getLogger(__name__)
 
-CHUNK = 500
-"""Structures labelled between two reports of progress."""
-
 
 def pseudo_label(context: StepContext) -> None:
-    """Write `surrogate.extxyz`: candidates and frames, labelled by the teacher, without the test set."""
-    teacher = context.config.foundation.tuned(context.inputs["03_finetune"] / "teacher.model")
+    """Write `surrogate.extxyz`: candidates and frames, labelled by the teacher, without the test set.
+
+    Labels are kept in `parts/` as they are made; no more than one part is in memory.
+    """
     structures = _surrogate_pool(context)
-    labelled = Dataset()
-    for start in range(0, len(structures), CHUNK):
-        context.progress("pseudo-labelling, structures", start, len(structures))
-        labelled = labelled + teacher.label(structures[start : start + CHUNK])
-    context.progress("pseudo-labelling, structures", len(structures), len(structures))
+    tags: Counter[str] = Counter()
     limit = context.config.pseudo_label.max_force
-    kept = labelled.filter(
-        lambda s: s.labels is not None and s.labels.is_finite() and _largest(s.labels.forces) <= limit
-    )
-    dropped = len(labelled) - len(kept)
-    if not kept:
+
+    def kept() -> Iterator[AtomStructure]:
+        for part in teacher_labels(
+            context,
+            structures,
+            context.directory / "parts",
+            lambda done: context.progress("pseudo-labelling, structures", done, len(structures)),
+        ):
+            for structure in part:
+                if is_credible(structure, limit):
+                    tags[structure.tag] += 1
+                    yield structure
+
+    write_structures(context.directory / "surrogate.extxyz", kept())
+    n_kept = sum(tags.values())
+    if not n_kept:
         raise InsufficientDataError(
-            f"none of {len(labelled)} pseudo-labels has finite forces below pseudo_label.max_force = {limit} "
-            "eV/Å: the fine-tuned model is not usable"
+            f"none of {len(structures)} pseudo-labels has finite forces below pseudo_label.max_force = "
+            f"{limit} eV/Å: the fine-tuned model is not usable"
         )
-    log.info("%d pseudo-labels, %d left out above %g eV/Å", len(kept), dropped, limit)
-    write_structures(context.directory / "surrogate.extxyz", kept)
-    report = {"structures": len(kept), "left_out": dropped, "tags": kept.tag_counts()}
+    dropped = len(structures) - n_kept
+    log.info("%d pseudo-labels, %d left out above %g eV/Å", n_kept, dropped, limit)
+    report = {"structures": n_kept, "left_out": dropped, "tags": tags}
     write_json(context.directory / "report.json", report)
 
 
@@ -49,10 +56,6 @@ def _surrogate_pool(context: StepContext) -> Dataset:
     frames = read_structures(context.inputs["04_explore"] / "frames.extxyz")
     test = set(read_structures(context.inputs["02_label"] / "test.extxyz").ids)
     return (candidates + frames).unique().filter(lambda structure: structure.id not in test)
-
-
-def _largest(forces: Any) -> float:
-    return float(np.abs(forces).max())
 
 
 def _settings(config: PyAceConfig) -> list[Any]:
