@@ -17,19 +17,26 @@ def read_reference_energies(context: StepContext) -> dict[str, float]:
 
 
 def fit_base(context: StepContext) -> None:
-    """Write `base.yace` and `training.json`."""
-    trained = context.config.base.in_a_run().train(
-        read_structures(context.inputs["05_pseudo_label"] / "surrogate.extxyz"),
-        read_reference_energies(context),
-        context.directory / "base.yace",
+    """Write `base.yace` and `training.json`; a trainer that needs more for a second fit leaves it beside."""
+    config, trainer = context.config, context.config.potential_trainer()
+    pool = read_structures(context.inputs["05_pseudo_label"] / "surrogate.extxyz")
+    data = config.preparation.prepare([pool], context.rng)
+    trained = trainer.train(
+        data.train,
+        out=context.directory / "base.yace",
+        reference_energies=read_reference_energies(context),
+        test=data.validation if len(data.validation) else None,
         progress=lambda done, total: context.progress("fitting the base potential", done, total),
-        processes=context.config.execution.worker_count(),
+        processes=config.execution.worker_count(),
+        workdir=context.directory / "training" if trainer.resumes() else None,
     )
-    write_json(context.directory / "training.json", trained.report())
+    write_json(
+        context.directory / "training.json", {**trained.report(), "preparation": data.counts.as_dict()}
+    )
 
 
 def _settings(config: PyAceConfig) -> list[Any]:
-    return [config.base.in_a_run()]
+    return [config.potential_trainer(), config.preparation]
 
 
 BASE_FIT = Step(
