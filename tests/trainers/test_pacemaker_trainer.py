@@ -30,7 +30,7 @@ from pyacemaker.trainers.pacemaker import with_reference
 from pyacemaker.trainers.pacemaker_data import WeightedData
 from pyacemaker.trainers.pacemaker_input import Products
 from pyacemaker.trainers.pacemaker_programs import PacemakerPrograms
-from pyacemaker.trainers.pacemaker_run import SAFE, PacemakerRun, is_whole, new_rows, read_metrics
+from pyacemaker.trainers.pacemaker_run import SAFE, PacemakerRun, count_functions, new_rows, read_metrics
 
 DATA = Path(__file__).parents[1] / "data"
 RECORDED = DATA / "pacemaker"
@@ -263,13 +263,17 @@ def test_lines_of_the_metrics_are_read_as_they_are_completed(tmp_path):
     assert next(rows) == []
 
 
-def test_an_interim_potential_that_a_kill_has_cut_is_not_used(tmp_path):
-    whole = (RECORDED / "interim_potential_0.yaml").read_text()
-    assert is_whole(RECORDED / "interim_potential_0.yaml")
-    for share in (0.0, 0.2, 0.5, 0.8, 0.95):
-        cut = tmp_path / "cut.yaml"
-        cut.write_text(whole[: int(share * len(whole))])
-        assert not is_whole(cut), share
+def test_an_interim_potential_that_a_kill_has_cut_has_fewer_functions(tmp_path):
+    file = RECORDED / "interim_potential_0.yaml"
+    functions = read_metrics(RECORDED / "metrics.txt")[-1]["nfuncs"]
+    assert count_functions(file) == functions
+    lines = file.read_text().splitlines(keepends=True)
+    cut = tmp_path / "cut.yaml"
+    for end in range(0, len(lines), 3):
+        for half in ("", lines[end][: len(lines[end]) // 2]):
+            cut.write_text("".join(lines[:end]) + half)
+            assert count_functions(cut) < functions, end
+    assert count_functions(tmp_path / "missing.yaml") == 0
 
 
 def test_the_reference_energies_follow_the_order_of_the_file():
@@ -319,6 +323,8 @@ def test_a_crash_goes_on_from_the_last_interim_potential(replayed, cual, tmp_pat
     assert first["arguments"] == ["input.yaml", "--no-predict"]
     assert second["arguments"][:3] == ["input.yaml", "--no-predict", "-p"]
     assert Path(second["arguments"][3]).read_bytes() == (RECORDED / "interim_potential_0.yaml").read_bytes()
+    written = yaml.safe_load((tmp_path / "pacemaker" / "input.yaml").read_text())
+    assert written["fit"]["maxiter"] == 12 - 3  # the crash came after iteration 3
 
 
 def test_a_ladder_goes_on_by_extending_the_interim_potential(replayed, cual, tmp_path, monkeypatch):

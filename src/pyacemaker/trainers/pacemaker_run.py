@@ -10,6 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import yaml
+
 from pyacemaker.errors import TrainingDivergenceError, TrainingError
 from pyacemaker.files import replacing, write_atomic
 from pyacemaker.trainers.base import Progress
@@ -104,19 +106,38 @@ class PacemakerRun:
 
     def _attempt(self, history: PacemakerHistory, progress: Progress | None, deadline: float | None) -> int:
         arguments = self.arguments()
+        done = self._resume()
         for name in ("metrics.txt", "test_metrics.txt", OUTPUT):
             (self.directory / name).unlink(missing_ok=True)
         process = self.programs.start((*self.programs.command, *arguments), self.directory, self._said)
         try:
-            self._follow(process, history, progress, deadline)
+            self._follow(process, history, progress, deadline, done)
         finally:
             end_group(process)
         return int(process.returncode)
 
+    def _resume(self) -> int:
+        """Iterations that earlier attempts made; `input.yaml` then asks for those that remain.
+
+        A ladder has its iterations at every step, and begins the present one again.
+        """
+        counted = self.directory / "iterations.txt"
+        rows = read_metrics(self.directory / "metrics.txt")
+        if self._keep_interim() is None or self.extends or not rows:
+            return 0
+        before = int(counted.read_text(encoding="utf-8")) if counted.is_file() else 0
+        done = before + int(rows[-1]["iter_num"])
+        write_atomic(counted, f"{done}\n")
+        content = yaml.safe_load((self.directory / "input.yaml").read_text(encoding="utf-8"))
+        content["fit"]["maxiter"] = max(1, self.maxiter - done)
+        write_atomic(self.directory / "input.yaml", yaml.safe_dump(content, sort_keys=False))
+        return done
+
     def arguments(self) -> list[str]:
         """What `pacemaker` is called with: the input, and what it continues from."""
         common = ["input.yaml", "--no-predict"]
-        interim = self._keep_interim()
+        safe = self.directory / SAFE
+        interim = safe if safe.is_file() else None
         start = interim or self.initial
         if start is None:
             return common
@@ -130,6 +151,7 @@ class PacemakerRun:
         history: PacemakerHistory,
         progress: Progress | None,
         deadline: float | None,
+        done: int,
     ) -> None:
         rows = new_rows(self.directory / "metrics.txt")
         running = True
@@ -139,7 +161,7 @@ class PacemakerRun:
             for row in fresh:
                 history.take(row)
                 if progress is not None:
-                    progress(min(int(row["iter_num"]), self.maxiter), self.maxiter)
+                    progress(min(done + int(row["iter_num"]), self.maxiter), self.maxiter)
             if fresh:
                 self._keep_interim()
             if running and deadline is not None and time.monotonic() > deadline:
@@ -154,9 +176,11 @@ class PacemakerRun:
     def _keep_interim(self) -> Path | None:
         """Copy the newest interim potential that is whole; the copy, None where there is none yet."""
         safe = self.directory / SAFE
+        rows = read_metrics(self.directory / "metrics.txt")
+        functions = int(rows[-1]["nfuncs"]) if rows else None
         found = sorted(self.directory.glob("interim_potential_*.yaml"), key=lambda path: path.stat().st_mtime)
         for path in reversed(found):
-            if is_whole(path):
+            if functions is not None and count_functions(path) == functions:
                 with replacing(safe) as aside:
                     shutil.copyfile(path, aside)
                 break
@@ -172,22 +196,19 @@ class PacemakerRun:
         }
 
 
-def is_whole(path: Path) -> bool:
-    """Whether a B-basis file was written to its end.
+def count_functions(path: Path) -> int:
+    """Functions in a B-basis file; 0 where it is no complete YAML.
 
-    pacemaker rewrites its interim file in place, so that a kill can cut it: the text has to be complete YAML,
-    with a function in every block that promises some.
+    pacemaker rewrites its interim file in place, so that a kill can cut it, also between two functions:
+    compare with `nfuncs` of `metrics.txt`.
     """
-    import yaml
-
     try:
         content = yaml.load(
             path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)
         )
-        blocks = content["species"]
-        return bool(blocks) and all({"speciesblock", "nradmaxi"} <= block.keys() for block in blocks)
+        return sum(len(block.get("nbody") or ()) for block in content["species"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError):
-        return False
+        return 0
 
 
 def read_metrics(path: Path) -> list[Row]:
