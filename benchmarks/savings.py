@@ -288,7 +288,7 @@ class Study:
             reached = []
             trainer = self.config.base.in_a_run().model_copy(update={"underdetermined": True})
             for atoms in (self.isolated(), "fitted"):
-                trainer.train(labelled, atoms, file.with_suffix(".yace"))
+                trainer.train(labelled, out=file.with_suffix(".yace"), reference_energies=atoms)
                 potential = ACEPotential.from_yace(file.with_suffix(".yace"))
                 reached.append(errors(potential.evaluate(test), test))
             write_json(file, {key: min(found[key] for found in reached) for key in QUANTITIES})

@@ -1,5 +1,6 @@
-"""Every oracle, every selector and every generator keeps its contract."""
+"""Every oracle, every selector, every generator and every trainer keeps its contract."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -28,9 +29,15 @@ from pyacemaker.oracles import (
 )
 from pyacemaker.potentials.mace import MacePotential
 from pyacemaker.selection import DirectSelector, FarthestPointSelector, MaxvolSelector, RandomSelector
-from pyacemaker.structures import AtomStructure
-from pyacemaker.structures.formats import write_structures
-from pyacemaker.testing import GeneratorContract, OracleContract, SelectorContract
+from pyacemaker.structures import AtomStructure, Labels
+from pyacemaker.structures.formats import read_structures, write_structures
+from pyacemaker.testing import GeneratorContract, OracleContract, SelectorContract, TrainerContract
+from pyacemaker.trainers import AceTrainer, PacemakerTrainer
+
+sys.path.insert(0, str(Path(__file__).parent / "trainers"))
+import replay_pacemaker
+
+sys.path.pop(0)
 
 FOUNDATION = Path(__file__).parent / "data" / "sn2_foundation.model"
 
@@ -300,3 +307,32 @@ class TestReaction(TestMolecule):
             n_orientations=1,
             md_frames=0,
         )
+
+
+class TestAceTrainer(TrainerContract):
+    @pytest.fixture
+    def dataset(self):
+        return read_structures(DATA / "cual_small.xyz").filter(lambda structure: len(structure) > 1)
+
+    @pytest.fixture
+    def trainer(self):
+        return AceTrainer(functions=30, nradbase=6, cutoff=5.0, underdetermined=True, refinement="none")
+
+
+class TestPacemakerTrainer(TestAceTrainer):
+    """With what the real program wrote, which was fitted to energies above these references."""
+
+    @pytest.fixture
+    def dataset(self):
+        found = read_structures(DATA / "cual_small.xyz").filter(lambda structure: len(structure) > 1)
+        shifts = found.reference_energies({"Al": 3.8727649508990667, "Cu": 3.7891296122291442})
+        labels = [
+            Labels(label.energy - shift, label.forces, label.stress)
+            for label, shift in zip(found.labels, shifts, strict=True)
+        ]
+        return found.with_labels(labels, "shifted")
+
+    @pytest.fixture
+    def trainer(self, tmp_path_factory):
+        command = replay_pacemaker.install(tmp_path_factory.mktemp("bin"))
+        return PacemakerTrainer(command=command, cutoff=4.5, functions=12, order=2, maxiter=12)

@@ -3,10 +3,10 @@
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
 import yaml
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from pyacemaker.base import Spec
 from pyacemaker.errors import InsufficientDataError, UserError
@@ -24,8 +24,10 @@ from pyacemaker.selection import AnySelector, AnyUncertainty, DirectSelector, Ma
 from pyacemaker.selection.active_set import ActiveSetSelector
 from pyacemaker.selection.filters import HardFilters
 from pyacemaker.structures import Dataset
-from pyacemaker.trainers.ace import AceTrainer
+from pyacemaker.trainers import AceTrainer, AnyTrainer, Trainer
+from pyacemaker.trainers.delta import DeltaSettings
 from pyacemaker.trainers.mace import MaceTrainer
+from pyacemaker.trainers.preparation import Preparation
 from pyacemaker.validation.gates import Gates
 
 REHEARSAL_EPOCHS = 60
@@ -147,18 +149,6 @@ class StudentSettings(Spec):
     """Rounds end when the force error fell by less than this share."""
 
 
-class DeltaSettings(Spec):
-    """Step 7: what the DFT labels add to the base potential."""
-
-    correction: AceTrainer = AceTrainer.small_correction()
-    """The small ACE that is fitted to DFT minus teacher."""
-    dft_emphasis: Annotated[float, Field(gt=0)] = 2.0
-    """Total weight of the DFT-labelled structures in the final fit, over that of the pseudo-labelled ones.
-
-    A larger value gains more where the teacher is poor, and overfits the labels where it is good: over five
-    runs of the S_N2 example 0.3 to 3 always helped, 10 and more not always."""
-
-
 class LabellingConfig(Spec):
     """What `pyacemaker label` needs of a config file."""
 
@@ -188,7 +178,13 @@ class PyAceConfig(Spec):
     finetune: MaceTrainer = MaceTrainer()
     explore: MdGenerator = MdGenerator()
     pseudo_label: PseudoLabelSettings = PseudoLabelSettings()
+    preparation: Preparation = Preparation()
+    """What of the labelled structures steps 6 and 7 learn from, and how much each counts."""
     base: AceTrainer = AceTrainer()
+    """The project's own engine, which fits the base and the final potential."""
+    trainer: AnyTrainer | None = None
+    """Another trainer in its place, such as `{kind: pacemaker, command: conda run -n ace pacemaker}`; set
+    either `base` or `trainer`."""
     student: StudentSettings = StudentSettings()
     delta: DeltaSettings = DeltaSettings()
     gates: Gates = Gates()
@@ -203,6 +199,16 @@ class PyAceConfig(Spec):
         if name.endswith("-rehearsal"):
             raise ValueError("a name must not end with -rehearsal, which --rehearse adds")
         return name
+
+    @model_validator(mode="after")
+    def _one_trainer(self) -> Self:
+        if self.trainer is not None and "base" in self.model_fields_set and self.base != AceTrainer():
+            raise ValueError("base and trainer both say what fits the potential; keep one of them")
+        return self
+
+    def potential_trainer(self) -> Trainer:
+        """What fits the base and the final potential, as the steps of a run use it."""
+        return (self.base if self.trainer is None else self.trainer).in_a_run()
 
     def default_run_dir(self) -> Path:
         """`runs/NAME` below the current directory; rehearsals have a directory of their own."""

@@ -1,4 +1,4 @@
-"""Contracts that every oracle, selector and generator keeps; plug-ins test themselves (needs pytest).
+"""Contracts that every oracle, selector, generator and trainer keeps, for plug-ins too (needs pytest).
 
 Subclass a contract in a test file and give it its fixtures; pytest runs the rest::
 
@@ -11,7 +11,9 @@ Subclass a contract in a test file and give it its fixtures; pytest runs the res
         def structure(self): return AtomStructure.from_atoms(molecule("H2O"))
 """
 
+import json
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,7 +25,8 @@ from pyacemaker.oracles.base import LabelLimits, Oracle
 from pyacemaker.potentials.base import Potential
 from pyacemaker.selection.base import Selector
 from pyacemaker.selection.filters import closest_fraction
-from pyacemaker.structures import AtomStructure, FloatArray, Labels
+from pyacemaker.structures import Accuracy, AtomStructure, Dataset, FloatArray, Labels
+from pyacemaker.trainers.base import Trainer
 
 
 class OracleContract:
@@ -234,6 +237,82 @@ class GeneratorContract:
         again = type(generator).model_validate(generator.model_dump())
         assert copy == generator == again
         assert copy.fingerprint() == generator.fingerprint() == again.fingerprint()
+
+
+class TrainerContract:
+    """What every trainer of ACE potentials promises.
+
+    Fixtures: `trainer`, with settings that make it quick; `dataset`, of labelled structures of several atoms
+    whose last third it may be tested on.
+    """
+
+    def test_metrics_are_the_errors_of_the_file(
+        self, trainer: Trainer, dataset: Dataset, tmp_path: Path
+    ) -> None:
+        """`path` is the file that was asked for, and evaluating it gives the errors that are reported."""
+        from pyacemaker.potentials.ace import ACEPotential
+
+        split = 2 * len(dataset) // 3
+        train, test = dataset[:split], dataset[split:]
+        found = trainer.train(train, out=tmp_path / "p.yace", test=test)
+        assert found.path == tmp_path / "p.yace"
+        potential = ACEPotential.from_yace(found.path)
+        for part, measured in ((train, found.metrics.train), (test, found.metrics.validation)):
+            assert measured is not None
+            again = Accuracy.on(part, potential.evaluate(part)).as_dict()
+            assert measured.as_dict() == pytest.approx(again, rel=1e-6)
+        assert found.metrics.validation_loss is not None
+        assert 0.0 <= found.metrics.validation_loss < np.inf
+        assert found.metrics.seconds > 0.0
+        json.dumps(found.report(), allow_nan=False)
+
+    def test_reference_energies_are_those_given(
+        self, trainer: Trainer, dataset: Dataset, tmp_path: Path
+    ) -> None:
+        """A lone atom has the energy that was given for its element."""
+        from pyacemaker.potentials.ace import ACEPotential
+
+        elements = dataset.elements
+        given = {symbol: -3.0 - number for number, symbol in enumerate(elements)}
+        shifted = _with_references(dataset, given)
+        found = trainer.train(shifted, out=tmp_path / "p.yace", reference_energies=given)
+        atoms = [AtomStructure(s.numbers[:1], np.zeros((1, 3))) for s in _one_of_each(dataset)]
+        energies = [labels.energy for labels in ACEPotential.from_yace(found.path).evaluate(atoms)]
+        assert energies == pytest.approx([given[atom.symbols[0]] for atom in atoms], abs=1e-9)
+
+    def test_nothing_to_learn_from(self, trainer: Trainer, dataset: Dataset, tmp_path: Path) -> None:
+        """Without labels: `InsufficientDataError`, and nothing written."""
+        unlabelled = Dataset(structure.replace(labels=None) for structure in dataset)
+        with pytest.raises(InsufficientDataError):
+            trainer.train(unlabelled, out=tmp_path / "p.yace")
+        assert list(tmp_path.iterdir()) == []
+
+    def test_travels_to_a_worker(self, trainer: Trainer) -> None:
+        """Pickling and a round trip through its settings keep the trainer and its fingerprint."""
+        copy = pickle.loads(pickle.dumps(trainer))
+        again = type(trainer).model_validate(trainer.model_dump())
+        assert copy == trainer == again
+        assert copy.fingerprint() == trainer.fingerprint() == again.fingerprint()
+
+
+def _one_of_each(dataset: Dataset) -> list[AtomStructure]:
+    """For every element, a structure that begins with it."""
+    found: dict[int, AtomStructure] = {}
+    for structure in dataset:
+        for index, number in enumerate(structure.numbers):
+            rolled = structure.replace(numbers=np.roll(structure.numbers, -index))
+            found.setdefault(int(number), rolled)
+    return list(found.values())
+
+
+def _with_references(dataset: Dataset, energies: dict[str, float]) -> Dataset:
+    """The same structures, their energies shifted by the atoms' reference energies."""
+    shifts = dataset.reference_energies(energies)
+    labels = [
+        Labels(label.energy + shift, label.forces, label.stress)
+        for label, shift in zip(dataset.labels, shifts, strict=True)
+    ]
+    return dataset.with_labels(labels, "shifted")
 
 
 def _direction(structure: AtomStructure, seed: int) -> FloatArray:

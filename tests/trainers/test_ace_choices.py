@@ -159,7 +159,7 @@ def test_a_basis_that_the_data_cannot_carry_is_refused_unless_asked_for(cual, tm
     with pytest.raises(
         InsufficientDataError, match=r"basis has \d+ functions, but the data has only \d+ labels"
     ):
-        AceTrainer(functions=600).train(few, None, tmp_path / "p.yace")
+        AceTrainer(functions=600).train(few, out=tmp_path / "p.yace")
     fit_ace(few, AceTrainer(functions=150, cutoff=4.0, underdetermined=True, ridge=1e-6))
     fit_ace(few[:2], AceTrainer(cutoff=4.0, ridge=1e-6))  # the automatic choice never trips
 
@@ -185,7 +185,7 @@ def test_a_masked_nan_is_fitted_as_if_it_were_not_there(cual, fitted):
 def test_labels_that_are_all_nan_are_bad_input(cual, tmp_path):
     bad = Dataset(s.replace(labels=Labels(np.nan, s.labels.forces)) for s in cual[:5])
     with pytest.raises(DataError, match="labels of all 5 labelled structures hold NaN"):
-        AceTrainer().train(bad, None, tmp_path / "p.yace")
+        AceTrainer().train(bad, out=tmp_path / "p.yace")
 
 
 def test_two_atoms_on_one_spot_are_bad_input(cual, tmp_path):
@@ -193,7 +193,7 @@ def test_two_atoms_on_one_spot_are_bad_input(cual, tmp_path):
         np.array([13, 29]), np.zeros((2, 3)), labels=Labels(0.0, np.zeros((2, 3))), tag="twin"
     )
     with pytest.raises(DataError, match=r"structure 3 .* apart; move one"):
-        AceTrainer(**QUICK).train(cual[:3] + Dataset([twin]), None, tmp_path / "p.yace")
+        AceTrainer(**QUICK).train(cual[:3] + Dataset([twin]), out=tmp_path / "p.yace")
 
 
 # reference energies
@@ -340,9 +340,9 @@ def test_processes_and_shards_change_no_byte(cual, tmp_path, monkeypatch):
 
     monkeypatch.setattr(shards, "PARALLEL_WORK", 0)
     trainer = AceTrainer(**QUICK)
-    one = trainer.train(cual, None, tmp_path / "one.yace")
-    two = trainer.train(cual, None, tmp_path / "two.yace", processes=2, shards=tmp_path / "parts")
-    again = trainer.train(cual, None, tmp_path / "again.yace", shards=tmp_path / "parts")
+    one = trainer.train(cual, out=tmp_path / "one.yace")
+    two = trainer.train(cual, out=tmp_path / "two.yace", processes=2, workdir=tmp_path / "parts")
+    again = trainer.train(cual, out=tmp_path / "again.yace", workdir=tmp_path / "parts")
     assert one.path.read_bytes() == two.path.read_bytes() == again.path.read_bytes()
     assert list((tmp_path / "parts").glob("*.npz"))
 

@@ -35,7 +35,7 @@ def cual():
 @pytest.fixture(scope="module")
 def trained(sn2, tmp_path_factory):
     out = tmp_path_factory.mktemp("fit") / "sn2.yace"
-    return QUICK.train(sn2, None, out, test=sn2[:10])
+    return QUICK.train(sn2, out=out, test=sn2[:10])
 
 
 def molecules(dataset):
@@ -75,7 +75,7 @@ def test_isolated_atoms_have_the_reference_energy(trained, sn2):
 
 
 def test_same_input_same_bytes(trained, sn2, tmp_path):
-    again = QUICK.train(sn2, None, tmp_path / "again.yace")
+    again = QUICK.train(sn2, out=tmp_path / "again.yace")
     assert again.path.read_bytes() == trained.path.read_bytes()
 
 
@@ -100,14 +100,14 @@ def _dimer(symbols, distance):
 def test_given_reference_energies_are_kept(sn2, tmp_path):
     energies = {"C": -40.0, "Cl": -120.0, "F": -125.0, "H": -10.0}
     few = molecules(sn2)
-    found = QUICK.train(few, energies, tmp_path / "p.yace")
+    found = QUICK.train(few, reference_energies=energies, out=tmp_path / "p.yace")
     assert found.facts["reference_energies"] == energies
     np.testing.assert_array_equal(ACEPotential.from_yace(found.path).model.e0, [-40.0, -120.0, -125.0, -10.0])
 
 
 def test_periodic_data_with_stress(cual, tmp_path):
     found = AceTrainer(functions=30, nradbase=6, cutoff=5.0, refinement="none").train(
-        cual, None, tmp_path / "cual.yace"
+        cual, out=tmp_path / "cual.yace"
     )
     assert found.metrics.train.stress_rmse_gpa is not None
     stress = np.concatenate([labels.stress for labels in cual.labels if labels.stress is not None])
@@ -127,7 +127,7 @@ def test_periodic_data_with_stress(cual, tmp_path):
 )
 def test_settings_lead_to_working_potentials(settings, sn2, tmp_path):
     trainer = AceTrainer(**{**QUICK.model_dump(), **settings})
-    found = trainer.train(sn2, None, tmp_path / "p.yace")
+    found = trainer.train(sn2, out=tmp_path / "p.yace")
     assert found.metrics.train.energy_rmse_mev_per_atom < 150.0
     assert (found.facts["windows"] == {}) == (trainer.baseline == "none")
     if trainer.windows:
@@ -139,7 +139,7 @@ def test_weights_of_structures_count(sn2, tmp_path):
     heavy = Dataset(s.replace(weight=100.0 if k < 5 else 0.01) for k, s in enumerate(few))
     errors = []
     for data in (few, heavy):
-        path = QUICK.train(data, None, tmp_path / "p.yace").path
+        path = QUICK.train(data, out=tmp_path / "p.yace").path
         found = ACEPotential.from_yace(path).evaluate(few[:5])
         errors.append(Accuracy.between(found, few.labels[:5]).forces_rmse_mev_per_angstrom)
     assert errors[1] < 0.7 * errors[0]
@@ -151,7 +151,7 @@ def test_small_correction_of_few_residuals_helps_and_stays_small(sn2, tmp_path):
     rng = np.random.default_rng(0)
     zero = dict.fromkeys(few.elements, 0.0)
     pairs = AceTrainer(functions=1, max_rank=1, nradbase=4, baseline="none", refinement="none")
-    smooth = pairs.train(few, None, tmp_path / "smooth.yace")
+    smooth = pairs.train(few, out=tmp_path / "smooth.yace")
     model = ACEPotential.from_yace(smooth.path)
     base = model.evaluate(few)
     e0 = few.reference_energies(smooth.facts["reference_energies"])
@@ -164,7 +164,9 @@ def test_small_correction_of_few_residuals_helps_and_stays_small(sn2, tmp_path):
     ]
     data = few.with_labels(residual, "residual")
     train, test = data[::2], data[1::2]
-    found = AceTrainer.small_correction().train(train, zero, tmp_path / "delta.yace", test=test)
+    found = AceTrainer.small_correction().train(
+        train, reference_energies=zero, out=tmp_path / "delta.yace", test=test
+    )
     before = Accuracy.between([Labels(0.0, 0.0 * labels.forces) for labels in test.labels], test.labels)
     after = found.metrics.validation
     assert after.forces_rmse_mev_per_angstrom < 0.8 * before.forces_rmse_mev_per_angstrom
@@ -178,7 +180,10 @@ def test_pure_noise_is_not_learnt(sn2, tmp_path):
     noise = [Labels(0.1 * rng.normal(), 0.1 * rng.normal(size=(len(s), 3))) for s in few]
     data = few.with_labels(noise, "noise")
     found = AceTrainer.small_correction().train(
-        data[::2], dict.fromkeys(few.elements, 0.0), tmp_path / "delta.yace", test=data[1::2]
+        data[::2],
+        out=tmp_path / "delta.yace",
+        reference_energies=dict.fromkeys(few.elements, 0.0),
+        test=data[1::2],
     )
     rms = 1000.0 * np.sqrt(np.mean(np.concatenate([labels.forces.ravel() for labels in noise]) ** 2))
     assert found.metrics.validation.forces_rmse_mev_per_angstrom < 1.2 * rms
@@ -191,30 +196,30 @@ def test_fit_in_memory(sn2):
 
 def test_progress_ends_at_the_total(sn2, tmp_path):
     seen = []
-    QUICK.train(sn2[:20], None, tmp_path / "p.yace", progress=lambda done, total: seen.append((done, total)))
+    QUICK.train(sn2[:20], out=tmp_path / "p.yace", progress=lambda done, total: seen.append((done, total)))
     assert seen[-1] == (20, 20)
     assert seen == sorted(seen)
 
 
 def test_too_few_structures_are_refused(sn2, tmp_path):
     with pytest.raises(InsufficientDataError, match="needs at least 2"):
-        QUICK.train(sn2[:1], None, tmp_path / "p.yace")
+        QUICK.train(sn2[:1], out=tmp_path / "p.yace")
     unlabelled = Dataset(structure.replace(labels=None) for structure in sn2)
     with pytest.raises(InsufficientDataError, match=f"0 of {len(sn2)} structures"):
-        QUICK.train(unlabelled, None, tmp_path / "p.yace")
+        QUICK.train(unlabelled, out=tmp_path / "p.yace")
 
 
 def test_a_missing_reference_energy_is_named(sn2, tmp_path):
     with pytest.raises(
         UnsupportedElementError, match="holds Br, F, H, but reference energies are given for C, Cl"
     ):
-        QUICK.train(sn2, {"C": 0.0, "Cl": 0.0}, tmp_path / "p.yace")
+        QUICK.train(sn2, reference_energies={"C": 0.0, "Cl": 0.0}, out=tmp_path / "p.yace")
 
 
 def test_a_basis_above_the_cap_is_refused(sn2, tmp_path):
     trainer = AceTrainer(functions=400, max_total_functions=300)
     with pytest.raises(ConfigError, match="above max_total_functions = 300"):
-        trainer.train(sn2, None, tmp_path / "p.yace")
+        trainer.train(sn2, out=tmp_path / "p.yace")
 
 
 def test_a_runaway_fit_leaves_nothing_behind(sn2, tmp_path):
@@ -223,7 +228,7 @@ def test_a_runaway_fit_leaves_nothing_behind(sn2, tmp_path):
     wrong = few[0].replace(labels=Labels(1e6, few[0].labels.forces), weight=1e8)
     out = tmp_path / "p.yace"
     with pytest.raises(TrainingDivergenceError, match="force error on its own training data"):
-        QUICK.train(Dataset([wrong, *few[1:]]), None, out)
+        QUICK.train(Dataset([wrong, *few[1:]]), out=out)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -239,4 +244,4 @@ def test_settings_that_contradict_each_other():
 def test_a_window_needs_a_pair(sn2, tmp_path):
     trainer = AceTrainer(**{**QUICK.model_dump(), "windows": {"CH": 0.6}})
     with pytest.raises(ConfigError, match="'CH' is not a pair"):
-        trainer.train(sn2, None, tmp_path / "p.yace")
+        trainer.train(sn2, out=tmp_path / "p.yace")

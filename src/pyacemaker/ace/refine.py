@@ -32,7 +32,7 @@ LARGEST_SHARE = 0.05
 FOLDS = 5
 """Parts that judge a refinement `by_folds`."""
 ALIKE = 0.02
-"""Share of the best held-out loss within which folds cannot tell two ridges apart: the weaker one is taken."""
+"""Share of the best held-out loss within which folds cannot tell two ridges apart: the weaker is taken."""
 WORTH_PROCESSES = 2e6
 """Entries of all Jacobians below which starting processes costs more than they save."""
 

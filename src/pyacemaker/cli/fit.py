@@ -78,12 +78,12 @@ def fit(
         with within(train):
             trained = trainer.train(
                 data.structures,
-                energies,
-                output,
+                start,
+                out=output,
+                reference_energies=energies,
                 progress=lambda done, total: display("fitting", done, total),
                 processes=processes or available_cores(),
-                shards=shards,
-                prior=start,
+                workdir=shards,
             )
         report = trained.report()
         if test is not None:

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -30,7 +30,7 @@ from pyacemaker.trainers.ace_labels import (
 )
 from pyacemaker.trainers.ace_linear import LinearFit
 from pyacemaker.trainers.ace_short_range import ShortRange
-from pyacemaker.trainers.base import TrainedPotential, TrainingMetrics
+from pyacemaker.trainers.base import Progress, TrainedPotential, Trainer, TrainingMetrics, mean_loss
 from pyacemaker.trainers.refinement import Refinement, automatic
 
 if TYPE_CHECKING:
@@ -45,9 +45,6 @@ if TYPE_CHECKING:
     from pyacemaker.potentials.ace import ACEPotential
 
 logger = logging.getLogger(__name__)
-
-Progress = Callable[[int, int], None]
-"""Called with the number of structures done and the total."""
 
 MAX_CV_STRUCTURES = 4000
 """Above this many structures `ridge: auto` maximises the evidence instead of cross-validating."""
@@ -76,7 +73,7 @@ class FitResult:
     basis: "Basis | None" = None
 
 
-class AceTrainer(ShortRange):
+class AceTrainer(ShortRange, Trainer):
     """An ACE potential, fitted to energies, forces and stresses by ridge regression and then refined."""
 
     kind: Literal["ace"] = "ace"
@@ -138,40 +135,54 @@ class AceTrainer(ShortRange):
         """These settings with `refinement: auto` read as `none`: the steps of a run build on linear fits."""
         return self if self.refinement != "auto" else self.model_copy(update={"refinement": "none"})
 
+    def again(self, facts: Mapping[str, Any]) -> Self:
+        """These settings with the ridge strength and the cutoff that a fit chose: few heavy labels among many
+        cannot choose them well."""
+        return self.model_copy(update={"ridge": facts["ridge"], "cutoff": facts["cutoff"]})
+
+    def near(self) -> Self:
+        """These weights for a linear fit with a prior: its basis as it is, its ridge cross-validated."""
+        free = ("functions", "functions_of", "nradmax", "lmax", "blocks", "prior")
+        kept = {name: type(self).model_fields[name].get_default(call_default_factory=True) for name in free}
+        return self.model_copy(update={**kept, "ridge": "cross-validation", "refinement": "none"})
+
     def train(
         self,
         dataset: Dataset,
-        reference_energies: ReferenceEnergies | None,
-        out: Path,
+        initial_potential: "ACEPotential | Path | None" = None,
         *,
+        out: Path,
+        reference_energies: ReferenceEnergies | None = None,
         test: Dataset | None = None,
         progress: Progress | None = None,
         processes: int = 1,
-        shards: Path | None = None,
-        prior: "ACEPotential | None" = None,
+        workdir: Path | None = None,
     ) -> TrainedPotential:
         """Fit to the labels of `dataset` and write the `.yace` file `out`.
 
-        reference_energies, prior: instead of the settings of these names, where they are given. test:
-        labelled structures for `metrics.validation`. progress: called with structures done and in all.
-        processes: worker processes; the result does not depend on it. shards: a directory where finished
-        parts of the normal equations are kept, so that a fit that was killed goes on; it may be deleted
-        afterwards. All errors are measured by evaluating the written file, plus the additive baseline where
-        there is one. Same input, same bytes (one thread).
+        reference_energies, initial_potential: instead of the settings `reference_energies` and `prior`, where
+        they are given. test: labelled structures for `metrics.validation`. progress: called with structures
+        done and in all. processes: worker processes; the result does not depend on it. workdir: a directory
+        where finished parts of the normal equations are kept, so that a fit that was killed goes on; it may
+        be deleted afterwards. All errors are measured by evaluating the written file, plus the additive
+        baseline where there is one. Same input, same bytes (one thread).
 
         Raises `InsufficientDataError` for too few structures or more functions than labels, `DataError` for
         labels that are all NaN, `UnsupportedElementError` for an element without reference energy or outside
         the prior, `ConfigError` for a basis above the cap, `TrainingDivergenceError` when the solution is not
         finite or worse than the mean; then nothing is written.
         """
+        from pyacemaker.potentials.ace import ACEPotential
+
         started = time.monotonic()
+        start = initial_potential
         fitted = self.solve(
             dataset,
             reference_energies,
             progress=progress,
             processes=processes,
-            shards=shards,
-            prior=prior,
+            shards=workdir,
+            prior=ACEPotential.from_yace(start) if isinstance(start, Path) else start,
         )
         fitted = self.refine(fitted, progress=progress, processes=processes)
         return self._finish(fitted, out, test, started)
@@ -279,7 +290,8 @@ class AceTrainer(ShortRange):
             check_accuracy(train, training)
         held_out = test.labelled() if test is not None else Dataset()
         validation = accuracy(potential, held_out, baseline) if len(held_out) else None
-        metrics = TrainingMetrics(train, validation, time.monotonic() - started)
+        loss = None if validation is None else mean_loss(validation, self.energy_weight, self.forces_weight)
+        metrics = TrainingMetrics(train, validation, time.monotonic() - started, loss)
         facts = fitted.facts() | baseline_facts(baseline)
         if test is not None:
             facts["counts"]["test"] = asdict(LabelCounts.of(held_out))

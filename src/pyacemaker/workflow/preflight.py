@@ -16,6 +16,7 @@ def check_run(config: PyAceConfig) -> None:
     _check_pool(config)
     config.dft.check_settings()
     config.execution.check()
+    config.potential_trainer().check()
     for place, structures in config.inputs():
         try:
             check_covered(structures, config.dft)

@@ -207,7 +207,13 @@ def in_windows(errors: FloatArray, grades: FloatArray | None, settings: StudentS
 def loop_key(context: StepContext) -> str:
     """What names the folder of the rounds: everything that they depend on, as 32 hexadecimal digits."""
     config = context.config
-    settings = [config.student, config.base.in_a_run(), config.explore, config.pseudo_label]
+    settings = [
+        config.student,
+        config.potential_trainer(),
+        config.preparation,
+        config.explore,
+        config.pseudo_label,
+    ]
     teacher = context.inputs["03_finetune"] / "teacher.model"
     files = [
         teacher,

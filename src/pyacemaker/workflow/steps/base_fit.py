@@ -46,20 +46,28 @@ def fit_base(context: StepContext) -> None:
 
 
 def _fit(context: StepContext, data: Dataset, out: Path) -> None:
-    """Fit the base potential; its `training.json` is that of the last fit of the step."""
-    trained = context.config.base.in_a_run().train(
-        data,
-        read_reference_energies(context),
-        out,
+    """Fit the base potential; its `training.json` is that of the last fit of the step.
+
+    A trainer that needs more for a second fit leaves it beside.
+    """
+    config, trainer = context.config, context.config.potential_trainer()
+    prepared = config.preparation.prepare([data], context.rng)
+    trained = trainer.train(
+        prepared.train,
+        out=out,
+        reference_energies=read_reference_energies(context),
+        test=prepared.validation if len(prepared.validation) else None,
         progress=lambda done, total: context.progress("fitting the base potential", done, total),
-        processes=context.config.execution.worker_count(),
+        processes=config.execution.worker_count(),
+        workdir=out.parent / "training" if trainer.resumes() else None,
     )
-    add_baseline(trained.path, getattr(context.config.base, "additive_baseline", None))
-    write_json(context.directory / "training.json", trained.report())
+    add_baseline(trained.path, getattr(trainer, "additive_baseline", None))
+    report = {**trained.report(), "preparation": prepared.counts.as_dict()}
+    write_json(context.directory / "training.json", report)
 
 
 def _settings(config: PyAceConfig) -> list[Any]:
-    own = [config.base.in_a_run()]
+    own = [config.potential_trainer(), config.preparation]
     if not config.student.rounds:
         return own
     foundation = config.foundation

@@ -7,12 +7,13 @@ from typing import Any
 from pyacemaker.config import PyAceConfig
 from pyacemaker.errors import InsufficientDataError
 from pyacemaker.files import write_json
-from pyacemaker.potentials.ace import ACEPotential, add_baseline
+from pyacemaker.potentials.ace import ACEPotential
 from pyacemaker.potentials.base import Potential
 from pyacemaker.potentials.extrapolation import build_active_set
 from pyacemaker.structures import Dataset
 from pyacemaker.structures.formats import read_structures, write_structures
-from pyacemaker.trainers.ace import AceTrainer
+from pyacemaker.trainers.delta import DeltaProblem
+from pyacemaker.trainers.preparation import Preparation
 from pyacemaker.validation.judgement import judge
 from pyacemaker.workflow.step import Step, StepContext
 from pyacemaker.workflow.steps.base_fit import read_reference_energies
@@ -21,47 +22,39 @@ log = logging.getLogger(__name__)
 
 
 def learn_delta(context: StepContext) -> None:
-    """Write `delta.yace`, `final.yace`, `metrics.json`, `test_predictions.extxyz` and, where possible,
+    """Write `final.yace`, `metrics.json`, `test_predictions.extxyz` and, where there is one, `delta.yace` and
     `final.asi`; `active_set.json` says what is in that or why it is missing."""
     teacher = context.config.foundation.tuned(context.inputs["03_finetune"] / "teacher.model")
+    (context.directory / "delta.yace").unlink(missing_ok=True)
+    context.progress("delta learning", 0, 2)
+    result = _problem(context, teacher).solve(
+        context.directory, lambda done, total: context.progress("trying delta strategies", done, total)
+    )
+    context.progress("delta learning", 1, 2)
+    _write_active_set(context, result.data)
+    _judge(context, teacher, result.report())
+
+
+def _problem(context: StepContext, teacher: Potential) -> DeltaProblem:
+    config = context.config
+    text = (context.inputs["06_base"] / "training.json").read_text(encoding="utf-8")
     train = read_structures(context.inputs["02_label"] / "train.extxyz")
-    correction = _fit_correction(context, teacher, train)
-    facts = _fit_final(context, correction, train)
-    _judge(context, teacher, facts)
-
-
-def _fit_correction(context: StepContext, teacher: Potential, train: Dataset) -> ACEPotential:
-    """δ: a small ACE fitted to DFT − teacher on the active set."""
-    context.progress("delta learning", 0, 3)
-    pairs = zip(train.labels, teacher.evaluate(train), strict=True)
-    residual = train.with_labels([dft - predicted for dft, predicted in pairs], "dft-teacher")
-    out = context.directory / "delta.yace"
-    context.config.delta.correction.train(residual, dict.fromkeys(train.elements, 0.0), out)
-    return ACEPotential.from_yace(out)
-
-
-def _fit_final(context: StepContext, correction: ACEPotential, train: Dataset) -> dict[str, Any]:
-    """The base fit again, on teacher + δ and, with their weight, the DFT labels themselves."""
-    context.progress("delta learning", 1, 3)
     pool = read_structures(context.inputs["05_pseudo_label"] / "surrogate.extxyz")
     pool = pool + read_structures(context.inputs["06_base"] / "student_pool.extxyz", allow_empty=True)
-    labelled_ids = set(train.ids)
-    pool = pool.filter(lambda structure: structure.id not in labelled_ids)
-    pairs = zip(pool.labels, correction.evaluate(pool), strict=True)
-    corrected = pool.with_labels([label + delta for label, delta in pairs], "teacher+delta")
-    weight = context.config.delta.dft_emphasis * len(corrected) / len(train)
-    weighted = Dataset(structure.replace(weight=weight) for structure in train)
-    data = corrected + weighted
-    trained = _base_settings(context).train(
-        data,
-        read_reference_energies(context),
-        context.directory / "final.yace",
-        processes=context.config.execution.worker_count(),
+    labelled = set(train.ids)
+    known = dict(zip(train.ids, teacher.evaluate(train), strict=True))
+    every = Preparation(energy_window=config.preparation.energy_window, weights=config.preparation.weights)
+    train = every.prepare([train], context.rng).train
+    return DeltaProblem(
+        train=train,
+        teacher=[known[structure.id] for structure in train],
+        pool=every.prepare([pool.filter(lambda s: s.id not in labelled)], context.rng).train,
+        base=context.inputs["06_base"] / "base.yace",
+        trainer=config.potential_trainer().again(json.loads(text)),
+        reference_energies=read_reference_energies(context),
+        settings=config.delta,
+        processes=config.execution.worker_count(),
     )
-    add_baseline(trained.path, getattr(context.config.base, "additive_baseline", None))
-    _write_active_set(context, data)
-    context.progress("delta learning", 2, 3)
-    return trained.report()
 
 
 def _write_active_set(context: StepContext, data: Dataset) -> None:
@@ -80,15 +73,6 @@ def _write_active_set(context: StepContext, data: Dataset) -> None:
     write_json(context.directory / "active_set.json", facts)
 
 
-def _base_settings(context: StepContext) -> AceTrainer:
-    """The base fit's settings with the ridge strength and the cutoff it chose: few heavy labels cannot choose
-    them well."""
-    text = (context.inputs["06_base"] / "training.json").read_text(encoding="utf-8")
-    facts = json.loads(text)
-    chosen = {"ridge": facts["ridge"], "cutoff": facts["cutoff"]}
-    return context.config.base.in_a_run().model_copy(update=chosen)
-
-
 def _judge(context: StepContext, teacher: Potential, facts: dict[str, Any]) -> None:
     test = read_structures(context.inputs["02_label"] / "test.extxyz")
     models: dict[str, Potential] = {
@@ -99,7 +83,7 @@ def _judge(context: StepContext, teacher: Potential, facts: dict[str, Any]) -> N
     }
     predictions = {name: model.evaluate(test) for name, model in models.items()}
     metrics = judge(test, predictions)
-    context.progress("delta learning", 3, 3)
+    context.progress("delta learning", 2, 2)
     log.info("%s", metrics["verdict"]["reason"])
     write_structures(
         context.directory / "test_predictions.extxyz", test.with_labels(predictions["final"], "final")
@@ -117,7 +101,7 @@ def _aligned_foundation(context: StepContext) -> Potential:
 
 
 def _settings(config: PyAceConfig) -> list[Any]:
-    return [config.delta, config.base.in_a_run(), config.foundation]
+    return [config.delta, config.potential_trainer(), config.preparation, config.foundation]
 
 
 DELTA = Step(
@@ -126,7 +110,6 @@ DELTA = Step(
     needs=("02_label", "03_finetune", "05_pseudo_label", "06_base"),
     settings=_settings,
     outputs=(
-        "delta.yace",
         "final.yace",
         "active_set.json",
         "metrics.json",
