@@ -15,6 +15,7 @@ from pyacemaker.selection.calibration import (
     floored,
     rank_correlation,
     scale_of,
+    within_left_out,
     within_one_sigma,
     worst_tenth_auroc,
 )
@@ -92,3 +93,12 @@ def test_ranking_figures() -> None:
     assert worst_tenth_auroc(-uncertainty, uncertainty) == 0.0
     assert worst_tenth_auroc(np.ones(40), uncertainty) == 0.5
     assert worst_tenth_auroc(uncertainty[:9], uncertainty[:9]) is None
+
+
+def test_each_ratio_is_judged_by_the_others() -> None:
+    """Of n equal draws ⌈n · level⌉ are within what the other n − 1 give, whatever the order."""
+    ratios = np.random.default_rng(1).permutation(np.arange(1.0, 41.0))
+    within = within_left_out(ratios, 0.9)
+    assert int(within.sum()) == 36
+    assert set(ratios[~within]) == {37.0, 38.0, 39.0, 40.0}
+    assert within_left_out(np.ones(3), 0.9).all()

@@ -107,11 +107,28 @@ def test_the_reason_names_what_failed_with_figures_and_a_cure(test_set):
 
 def test_the_error_split_has_the_three_distances(test_set):
     split = judged(test_set)["error_split"]
-    found = {name: split[name]["forces_mae_mev_per_angstrom"] for name in split if name != "advice"}
+    terms = ("teacher_dft", "student_teacher", "student_dft")
+    found = {name: split[name]["forces_mae_mev_per_angstrom"] for name in terms}
     assert found == pytest.approx({"teacher_dft": 80, "student_teacher": 20, "student_dft": 100})
     assert split["student_teacher"]["energy_mae_mev_per_atom"] == pytest.approx(10)
+    assert split["student_fit"] is None
 
 
-def test_the_larger_error_is_advised_against(test_set):
-    assert "more DFT labels" in judged(test_set)["error_split"]["advice"]
-    assert "larger basis" in judged(test_set, teacher=(1, 5))["error_split"]["advice"]
+@pytest.mark.parametrize(
+    ("teacher", "own", "action", "words"),
+    [
+        ((10, 80), 5, "buy-dft", "more DFT labels"),
+        ((1, 5), None, "grow-basis-or-pool", "a larger basis or pool"),
+        ((1, 5), 90, "grow-basis", "a larger basis helps"),
+        ((1, 5), 25, "grow-pool", "3.8 times that on the structures it was fitted to: a larger pool"),
+    ],
+)
+def test_the_larger_error_is_advised_against(test_set, teacher, own, action, words):
+    """The base is 20, 100 off; the student's error is what the teacher leaves of that."""
+    given = {"foundation": (60, 300), "teacher": teacher, "base": (20, 100), "final": (5, 60)}
+    predictions = {name: [shifted(labels, *off) for labels in test_set.labels] for name, off in given.items()}
+    fitted = own and {"forces_mae_mev_per_angstrom": own, "energy_mae_mev_per_atom": 1.0}
+    split = judge(test_set, predictions, fitted)["error_split"]
+    assert split["action"] == action
+    assert words in split["advice"]
+    assert split["student_fit"] == fitted

@@ -14,6 +14,7 @@ from pyacemaker.workflow.batch_scores import (
     RoundScore,
     bounded_share,
     calibration_set,
+    own_report,
     reason_to_stop,
     report,
     summary,
@@ -100,3 +101,31 @@ def test_a_report_on_few_labels_says_that_it_is_not_calibrated() -> None:
     assert content["calibrated"] is False
     assert "12 labels" in content["why_not"]
     assert content["errors"][FORCES]["held_out_coverage"] is None
+
+
+def test_standard_deviations_that_hold_are_found_to_hold() -> None:
+    """Normal errors of known σ, whatever its unit: 68 % within one σ, and a small ENCE."""
+    for scale in (0.01, 1.0, 50.0):
+        content = own_report(judged(300, scale=scale), "llpr")
+        components = content["force_components"]
+        assert components["scale"] == pytest.approx(scale, rel=0.05)
+        assert components["coverage_of_one_sigma"] == pytest.approx(0.683, abs=0.03)
+        assert components["ence"] < 0.1
+        assert content["errors"][FORCES]["leave_one_out_coverage"] == pytest.approx(0.9, abs=0.01)
+    assert content["calibrated"] is True
+    assert content["summary"]["coverage_of_one_sigma"] == components["coverage_of_one_sigma"]
+    assert json.loads(json.dumps(content)) == content
+
+
+def test_a_tag_that_is_worse_than_its_uncertainty_says_is_named() -> None:
+    content = own_report(judged(200) + judged(30, scale=5.0, seed=3, tag="far"), "llpr")
+    coverage = content["errors"][FORCES]["coverage_by_tag"]
+    assert coverage["far"] < 0.5 < 0.9 < coverage["md"]
+
+
+def test_a_single_structure_and_no_sigma_are_reported_too() -> None:
+    assert own_report(judged(1), "llpr")["calibrated"] is False
+    one = judged(25)
+    content = own_report(Judged(one.tags, one.uncertainty, one.energy, one.forces), "mahalanobis")
+    assert "force_components" not in content
+    assert content["summary"]["coverage_of_one_sigma"] is None

@@ -55,7 +55,8 @@ def test_metrics_have_the_promised_keys(metrics):
         assert set(metrics["test"][model]) == FIGURES
         assert np.isfinite(list(metrics["test"][model].values())).all()
     assert {"calls", "failed", "reused", "core_seconds"} == metrics["dft"].keys()
-    assert set(metrics["error_split"]) == {"teacher_dft", "student_teacher", "student_dft", "advice"}
+    terms = {"teacher_dft", "student_teacher", "student_dft", "student_fit"}
+    assert set(metrics["error_split"]) == {*terms, "action", "advice"}
 
 
 def test_rmse_is_never_below_mae(metrics):

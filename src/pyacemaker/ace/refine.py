@@ -148,7 +148,7 @@ def _by_folds(
         after += share * np.array([run.losses(model) for model in run.relaxed()])
     held_out = np.where(np.isfinite(after[:, 1]), after[:, 1], np.inf)
     stage = int(np.flatnonzero(held_out <= (1.0 + ALIKE) * held_out.min())[-1])
-    facts = _facts(before, after[stage], {}) | {"folds": FOLDS}
+    facts = _facts(tuple(before), tuple(after[stage]), {}) | {"folds": FOLDS}
     facts["held_out_losses"] = {f"{x:.0e}": float(y) for x, y in zip(STRENGTHS, after[:, 1], strict=True)}
     if not facts["kept"]:
         return None, facts

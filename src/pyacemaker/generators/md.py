@@ -60,6 +60,11 @@ class MdGenerator(Generator):
     dynamics: Langevin = Langevin()
     """Time step, thermostat, barostat, wall and guards."""
 
+    @property
+    def highest_temperature(self) -> float:
+        """K, of all temperatures and both ends of their ramps."""
+        return max(max(t) if isinstance(t, tuple) else t for t in self.temperatures)
+
     def inputs(self) -> Dataset:
         """The structures in `starts`; `ConfigError` where it is not set."""
         from pyacemaker.structures.formats import read_structures

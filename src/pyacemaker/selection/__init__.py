@@ -7,6 +7,7 @@ from pydantic import Field
 from pyacemaker.base import plugin
 from pyacemaker.selection.active_set import ActiveSet, ActiveSetSelector, spread_over_tags
 from pyacemaker.selection.base import Selector
+from pyacemaker.selection.committee import CommitteeUncertainty
 from pyacemaker.selection.direct import DirectSelector
 from pyacemaker.selection.farthest_point import FarthestPointSelector
 from pyacemaker.selection.filters import Filtered, HardFilters, closest_fraction
@@ -26,11 +27,18 @@ BuiltinUncertainty = Annotated[MahalanobisUncertainty | LlprUncertainty, Field(d
 AnyUncertainty = Annotated[BuiltinUncertainty, plugin(Uncertainty)]
 """Any uncertainty a config can name: `mahalanobis`, `llpr`, `module:Class`."""
 
+_Tuned = Annotated[
+    LlprUncertainty | MahalanobisUncertainty | CommitteeUncertainty, Field(discriminator="kind")
+]
+TunedUncertainty = Annotated[_Tuned, plugin(Uncertainty)]
+"""Any uncertainty of a fine-tuned model: also `committee`."""
+
 __all__ = [
     "ActiveSet",
     "ActiveSetSelector",
     "AnySelector",
     "AnyUncertainty",
+    "CommitteeUncertainty",
     "DirectSelector",
     "FarthestPointSelector",
     "Filtered",
@@ -40,6 +48,7 @@ __all__ = [
     "MaxvolSelector",
     "RandomSelector",
     "Selector",
+    "TunedUncertainty",
     "Uncertainties",
     "Uncertainty",
     "closest_fraction",

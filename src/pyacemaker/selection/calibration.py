@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from pyacemaker.structures import FloatArray
+from pyacemaker.structures import BoolArray, FloatArray
 
 LEVEL = 0.9
 """Share of structures whose error a conformal bound is to hold for."""
@@ -33,6 +33,12 @@ def conformal_factor(ratios: FloatArray, level: float = LEVEL) -> float:
     """
     rank = math.ceil((len(ratios) + 1) * level)
     return float(np.sort(ratios)[rank - 1]) if rank <= len(ratios) else math.inf
+
+
+def within_left_out(ratios: FloatArray, level: float = LEVEL) -> BoolArray:
+    """(n,) whether each of `ratios` is within the conformal factor of all the others."""
+    others = (np.delete(ratios, k) for k in range(len(ratios)))
+    return np.array([ratios[k] <= conformal_factor(rest, level) for k, rest in enumerate(others)], dtype=bool)
 
 
 @dataclass(frozen=True)

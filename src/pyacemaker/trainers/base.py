@@ -37,11 +37,15 @@ class TrainingMetrics:
 
 @dataclass(frozen=True)
 class TrainedPotential:
-    """A trained potential's file, its errors, and what is worth knowing about the training (JSON values)."""
+    """A trained potential's file, its errors, and what is worth knowing about the training (JSON values).
+
+    curves: by what they are measured on, one entry of figures per epoch, where there are epochs.
+    """
 
     path: Path
     metrics: TrainingMetrics
     facts: Mapping[str, Any] = field(default_factory=dict)
+    curves: Mapping[str, list[dict[str, float]]] = field(default_factory=dict)
 
     def report(self) -> dict[str, Any]:
         """The errors under `train` and, where there is one, `validation`, and the facts: what a run keeps."""

@@ -88,6 +88,28 @@ def align_reference_energies(
     )
 
 
+def estimate_reference_energies(
+    dataset: Dataset, teacher: Sequence[Labels], teacher_energies: Mapping[str, float]
+) -> ReferenceAlignment:
+    """`align_reference_energies` with what the dataset itself says of isolated atoms.
+
+    Of an element with a labelled lone atom that energy is taken. The others start from the teacher's own E0
+    plus one share per atom of what the labels lie off: energies of another level differ by thousands of eV
+    per atom, which a plain least-squares fit at one stoichiometry divides evenly among all elements.
+
+    teacher: labels of all of `dataset`, lone atoms included. Raises as `align_reference_energies`.
+    """
+    explicit = {
+        structure.symbols[0]: labels.energy
+        for structure, labels in zip(dataset, dataset.labels, strict=True)
+        if is_lone_atom(structure)
+    }
+    isolated = {
+        symbol: explicit.get(symbol, teacher_energies.get(symbol, 0.0)) for symbol in dataset.elements
+    }
+    return align_reference_energies(dataset, teacher, teacher_energies, isolated)
+
+
 def check_alignment(
     aligned: ReferenceAlignment, dataset: Dataset, teacher: Sequence[Labels], limit: float | None
 ) -> None:

@@ -12,13 +12,19 @@ SIGNIFICANT = 2.0
 """Standard errors beyond which a difference is no longer chance (95%)."""
 RESAMPLES = 2000
 """Bootstrap samples behind the standard error of a difference."""
+UNSEEN = 1.5
+"""The student's error against the teacher on the test set, over that on its own data, beyond which it lacks
+data rather than functions."""
 
 
-def judge(test: Dataset, predictions: Mapping[str, Sequence[Labels]]) -> dict[str, Any]:
+def judge(
+    test: Dataset, predictions: Mapping[str, Sequence[Labels]], fitted: Mapping[str, float] | None = None
+) -> dict[str, Any]:
     """Errors, error split and verdict of a run, as `metrics.json` holds them.
 
     test: DFT-labelled structures that no model has seen. predictions: labels of the same structures in the
-    same order by `foundation`, `teacher`, `base` and `final`. `verdict` says when it passes.
+    same order by `foundation`, `teacher`, `base` and `final`. fitted: the base's errors against the teacher
+    on the data that it was fitted to, by the names of `Accuracy`. `verdict` says when it passes.
     """
     reference = test.labels
     accuracy = {name: Accuracy.between(found, reference) for name, found in predictions.items()}
@@ -29,18 +35,26 @@ def judge(test: Dataset, predictions: Mapping[str, Sequence[Labels]]) -> dict[st
     measured["tags"] = dict(test.tag_counts())
     return {
         "test": measured,
-        "error_split": split_errors(accuracy, predictions),
+        "error_split": split_errors(accuracy, predictions, fitted),
         "verdict": verdict(test, predictions),
     }
 
 
 def split_errors(
-    accuracy: Mapping[str, Accuracy], predictions: Mapping[str, Sequence[Labels]]
+    accuracy: Mapping[str, Accuracy],
+    predictions: Mapping[str, Sequence[Labels]],
+    fitted: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
-    """MAE(teacher, DFT), MAE(student, teacher) and MAE(student, DFT), and what the larger term advises.
+    """MAE(teacher, DFT), MAE(student, teacher) and MAE(student, DFT), and what follows from them.
 
     The student is the base potential, which learned from the teacher alone; to good approximation
-    MAE(student, DFT)² ≈ MAE(teacher, DFT)² + MAE(student, teacher)².
+    MAE(student, DFT)² ≈ MAE(teacher, DFT)² + MAE(student, teacher)². The larger term decides, in forces:
+
+    - `buy-dft`: the teacher's error is the larger one;
+    - `grow-pool`: the student's is, and it is `UNSEEN` times that on its own data: it lacks data;
+    - `grow-basis`: the student's is, and its own data are not met much better: it lacks functions.
+
+    fitted: the student's errors on its own data (`Accuracy` by name); without, basis or pool is left open.
     """
     student = Accuracy.between(predictions["base"], predictions["teacher"])
     terms = {"teacher_dft": accuracy["teacher"], "student_teacher": student, "student_dft": accuracy["base"]}
@@ -51,13 +65,31 @@ def split_errors(
         }
         for name, term in terms.items()
     }
-    teacher_limits = terms["teacher_dft"].forces_mae_mev_per_angstrom >= student.forces_mae_mev_per_angstrom
-    split["advice"] = (
-        "the teacher's error is the larger: more DFT labels help most"
-        if teacher_limits
-        else "the student's error is the larger: a larger basis or pool helps most"
-    )
+    split["student_fit"] = None if fitted is None else {name: fitted[name] for name in split["teacher_dft"]}
+    own = None if fitted is None else fitted["forces_mae_mev_per_angstrom"]
+    split["action"], split["advice"] = _advice(accuracy["teacher"], student, own)
     return split
+
+
+def _advice(teacher: Accuracy, student: Accuracy, own: float | None) -> tuple[str, str]:
+    """What to do, as a word and as a sentence; own: the student's force MAE on its own data, meV/Å."""
+    error = student.forces_mae_mev_per_angstrom
+    if teacher.forces_mae_mev_per_angstrom >= error:
+        return "buy-dft", "the teacher's error is the larger: more DFT labels help most (label.n_train)"
+    larger = "the student's error is the larger"
+    if own is None:
+        return "grow-basis-or-pool", f"{larger}: a larger basis or pool helps most"
+    if error > UNSEEN * own:
+        return (
+            "grow-pool",
+            f"{larger}, and {error / own:.1f} times that on the structures it was fitted to: a larger pool "
+            "helps most (explore.n_structures)",
+        )
+    return (
+        "grow-basis",
+        f"{larger}, and the structures it was fitted to are met hardly better: a larger basis helps most "
+        "(base.functions)",
+    )
 
 
 def verdict(test: Dataset, predictions: Mapping[str, Sequence[Labels]]) -> dict[str, Any]:

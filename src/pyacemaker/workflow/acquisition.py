@@ -260,6 +260,7 @@ class Acquisition:
             out=model,
             seed=self.context.seed % 2**31,
             workdir=folder,
+            known=self.reference() if trainer.needs_known else (),
             progress=lambda done, total, _: self.context.progress(
                 f"fine-tuning after round {number}, epochs", done, total
             ),

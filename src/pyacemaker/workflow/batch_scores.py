@@ -161,6 +161,39 @@ def report(known: Judged, held_out: Judged, kind: str) -> dict[str, Any]:
     return content
 
 
+def own_report(judged: Judged, kind: str) -> dict[str, Any]:
+    """The calibration of a model on labels it was not trained on, for JSON: fitted and checked on the same.
+
+    Each structure is checked with the factor that the others give, which by construction holds for about the
+    promised share of all; how the share differs between tags, and the standard deviations of the force
+    components, say more. `summary` is the part for `metrics.json`.
+    """
+    trusted = len(judged) >= calibration.MIN_LABELS
+    content: dict[str, Any] = {
+        "uncertainty": kind,
+        "level": calibration.LEVEL,
+        "labels": len(judged),
+        "calibrated": trusted,
+        "errors": {name: _left_out(judged, errors) for name, errors in judged.errors().items()},
+    }
+    if not trusted:
+        content["why_not"] = f"{len(judged)} labels; at least {calibration.MIN_LABELS} are needed"
+    if judged.sigma is not None:
+        content["force_components"] = _components_left_out(judged)
+    forces = content["errors"][FORCES]
+    content["summary"] = {
+        "kind": kind,
+        "calibrated": trusted,
+        "labels": len(judged),
+        "level": calibration.LEVEL,
+        "coverage": forces["leave_one_out_coverage"],
+        "coverage_of_one_sigma": content.get("force_components", {}).get("coverage_of_one_sigma"),
+        "ence": content.get("force_components", forces)["ence"],
+        "spearman": forces["spearman"],
+    }
+    return content
+
+
 def summary(content: Mapping[str, Any]) -> dict[str, Any]:
     """The part of a `report` that `metrics.json` shows."""
     forces = content["errors"][FORCES]
@@ -202,6 +235,43 @@ def _components(known: Judged, held_out: Judged) -> dict[str, Any]:
         "scale": scale,
         "coverage_of_one_sigma": calibration.within_one_sigma(scale * there, theirs),
         "ence": calibration.ence(scale * there, theirs) if scale > 0.0 else None,
+    }
+
+
+def _left_out(judged: Judged, errors: FloatArray) -> dict[str, Any]:
+    """One kind of error, each structure checked with what the others give."""
+    sizes = calibration.floored(judged.uncertainty)
+    ratios, scale = errors / sizes, calibration.scale_of(sizes, errors)
+    within = calibration.within_left_out(ratios)
+    tags = np.asarray(judged.tags, dtype=str)
+    bound = ConformalBound.fit(sizes, errors, judged.tags)
+    return {
+        "factor": bound.pooled,
+        "factor_by_tag": dict(bound.by_tag),
+        "leave_one_out_coverage": float(np.mean(within)),
+        "coverage_by_tag": {str(tag): float(np.mean(within[tags == tag])) for tag in np.unique(tags)},
+        "scale": scale,
+        "ence": calibration.ence(scale * sizes, errors) if scale > 0.0 else None,
+        "spearman": calibration.rank_correlation(sizes, errors),
+        "auroc_of_the_worst_tenth": calibration.worst_tenth_auroc(sizes, errors),
+    }
+
+
+def _components_left_out(judged: Judged) -> dict[str, Any]:
+    """The standard deviations of force components, those of each structure scaled by what the others give."""
+    sigma = judged.sigma or ()
+    sizes, errors = calibration.floored(_flat(sigma)), _flat(judged.forces)
+    owner = np.repeat(np.arange(len(sigma)), [array.size for array in sigma])
+    scales = (
+        [calibration.scale_of(sizes[owner != k], errors[owner != k]) for k in range(len(sigma))]
+        if len(sigma) > 1
+        else [1.0] * len(sigma)
+    )
+    scaled = sizes * np.array(scales)[owner]
+    return {
+        "scale": calibration.scale_of(sizes, errors),
+        "coverage_of_one_sigma": calibration.within_one_sigma(scaled, errors),
+        "ence": calibration.ence(scaled, errors) if scaled.all() else None,
     }
 
 

@@ -36,6 +36,8 @@ def publish(config: PyAceConfig, run_dir: Path) -> dict[str, Any]:
     calibration = run_dir / "02_label" / "calibration.json"
     metrics |= _examined(config, run_dir / "08_gates", metrics["verdict"])
     metrics["uncertainty"] = json.loads(calibration.read_text(encoding="utf-8"))["summary"]
+    tuned = run_dir / "03_finetune" / "calibration.json"
+    metrics["teacher_uncertainty"] = json.loads(tuned.read_text(encoding="utf-8"))["summary"]
     passed, graded = metrics["verdict"]["passed"], (delta / "final.asi").exists()
     potential = ACEPotential.from_yace(delta / "final.yace")
     _remove(output, *(() if passed else ALWAYS + OUTDATED), *(() if passed and graded else WITH_ACTIVE_SET))

@@ -82,7 +82,8 @@ def _judge(context: StepContext, teacher: Potential, facts: dict[str, Any]) -> N
         "final": ACEPotential.from_yace(context.directory / "final.yace"),
     }
     predictions = {name: model.evaluate(test) for name, model in models.items()}
-    metrics = judge(test, predictions)
+    base = json.loads((context.inputs["06_base"] / "training.json").read_text(encoding="utf-8"))
+    metrics = judge(test, predictions, base["train"])
     context.progress("delta learning", 2, 2)
     log.info("%s", metrics["verdict"]["reason"])
     write_structures(

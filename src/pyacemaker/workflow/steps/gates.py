@@ -87,7 +87,7 @@ def _subject(context: StepContext) -> Subject:
     pool = read_structures(inputs["01_sample"] / "pool.extxyz")
     final = ACEPotential.from_yace(inputs["07_delta"] / "final.yace")
     active_set, why = _active_set(inputs["07_delta"], final)
-    temperature = max(config.explore.temperatures)
+    temperature = config.explore.highest_temperature
     train = read_structures(inputs["02_label"] / "train.extxyz")
     stability = config.gates.md_stability
     return Subject(

@@ -14,7 +14,7 @@ from pyacemaker.config import PyAceConfig
 from pyacemaker.errors import InsufficientDataError
 from pyacemaker.files import write_atomic, write_json
 from pyacemaker.generators.anchors import ANCHOR_TAGS
-from pyacemaker.generators.dimers import DIMER, ISOLATED_ATOM
+from pyacemaker.generators.dimers import DIMER
 from pyacemaker.selection.active_set import spread_over_tags
 from pyacemaker.selection.plane import principal_plane
 from pyacemaker.structures import Dataset, FloatArray, IntArray
@@ -22,6 +22,7 @@ from pyacemaker.structures.formats import read_structures, write_structures
 from pyacemaker.trainers.reference_energies import ReferenceAlignment
 from pyacemaker.workflow.acquisition import Acquired, Acquisition
 from pyacemaker.workflow.batch_scores import calibration_set, report, summary
+from pyacemaker.workflow.known import known_structures
 from pyacemaker.workflow.labelling import isolated_atom_energies, label_structures
 from pyacemaker.workflow.step import Step, StepContext
 
@@ -52,7 +53,7 @@ def select_and_label(context: StepContext) -> None:
         anchors=anchors,
         test=used,
         labelled_test=test,
-        reference=lambda: _reference(context),
+        reference=lambda: known_structures(context),
         atoms=atoms,
         foundation=foundation,
         label=lambda structures, number: _label(structures, "active set", context, number),
@@ -84,15 +85,6 @@ def _check_pool(pool: Dataset, config: PyAceConfig) -> None:
             f"the pool holds {len(pool)} structures but label.n_train + label.n_test = {wanted} are to be "
             "labelled: ask for fewer labels, or let the generators make more candidates (sample.n_pool)"
         )
-
-
-def _reference(context: StepContext) -> Dataset:
-    """What the foundation model is at home with: its training data, or else the candidates."""
-    known = context.config.foundation.training_data
-    if known is not None:
-        return read_structures(known)
-    candidates = read_structures(context.inputs["01_sample"] / "candidates.extxyz")
-    return candidates.filter(lambda structure: structure.tag not in (DIMER, ISOLATED_ATOM))
 
 
 def _test_order(pool: Dataset, anchors: IntArray, context: StepContext) -> IntArray:
