@@ -197,6 +197,36 @@ def test_results_do_not_depend_on_the_number_of_processes(linear, data, monkeypa
     assert one.model.radial.tobytes() == two.model.radial.tobytes()
 
 
+def test_folds_choose_the_ridge_of_few_structures(linear, data, unseen):
+    """The weakest ridge that held-out folds cannot tell from the best is taken."""
+    found = refine(linear, rows_of(data), None, Plan(by_folds=True, limits=QUICK))
+    assert found.kept
+    facts = found.facts
+    assert facts["folds"] == 5
+    assert "held_out" not in facts
+    losses = facts["held_out_losses"]
+    alike = [name for name, value in losses.items() if value <= 1.02 * min(losses.values())]
+    assert f"{facts['ridge']:.0e}" == alike[-1]
+    assert facts["after"]["validation_loss"] == losses[alike[-1]]
+    assert loss(found.model, unseen) < 0.1 * loss(linear.model(), unseen)
+
+
+def test_folds_keep_the_linear_fit_where_more_freedom_only_learns_noise(linear, caplog):
+    rng = np.random.default_rng(4)
+    truth = label(linear.model().to_model(), [make_structure(rng, 4) for _ in range(30)])
+    noisy = [
+        s.replace(labels=replace(s.labels, forces=s.labels.forces + rng.normal(0.0, 0.3, (len(s), 3))))
+        for s in truth
+    ]
+    start = linear_fit(linear.basis, rows_of(noisy))
+    with caplog.at_level("INFO"):
+        found = refine(start, rows_of(noisy), None, Plan(by_folds=True, limits=QUICK))
+    assert not found.kept
+    np.testing.assert_array_equal(found.model.coefficients[0], start.coefficients)
+    assert found.facts["after"]["validation_loss"] >= found.facts["before"]["validation_loss"]
+    assert "the linear potential is kept" in caplog.text
+
+
 def test_two_elements_share_the_radial_functions_of_a_pair(unseen):
     elements = ("Al", "Cu")
     basis = make_pair_basis(elements=elements)

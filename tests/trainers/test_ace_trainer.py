@@ -245,3 +245,22 @@ def test_a_window_needs_a_pair(sn2, tmp_path):
     trainer = AceTrainer(**{**QUICK.model_dump(), "windows": {"CH": 0.6}})
     with pytest.raises(ConfigError, match="'CH' is not a pair"):
         trainer.train(sn2, out=tmp_path / "p.yace")
+
+
+def test_balanced_weights_follow_the_errors_of_the_linear_fit(cual):
+    """w_E/w_F = force error over error of the energy per atom, between 1 and that of the settings."""
+    settings = AceTrainer(functions=12, cutoff=5.0, baseline="none", soft_force=None, refinement="none")
+    fitted = settings.solve(cual)
+    potential = ACEPotential(fitted.model())
+    found = Accuracy.between(potential.evaluate(cual), cual.labels)
+    ratio = found.forces_rmse_mev_per_angstrom / found.energy_rmse_mev_per_atom
+    assert 1.0 < ratio < settings.energy_weight
+    weights, noise = fitted.balanced()
+    assert weights.energy / weights.forces == pytest.approx(ratio, rel=0.1)  # zero forces do not count
+    assert noise > 0.0
+    low, high = (
+        AceTrainer(**{**settings.model_dump(), **more})
+        for more in ({"energy_weight": 2.0}, {"functions": 40})
+    )
+    assert low.solve(cual).balanced()[0].energy == 1.0
+    assert high.solve(cual).balanced()[0].energy == high.energy_weight

@@ -6,7 +6,7 @@ import sys
 import pytest
 from pydantic import ValidationError
 
-from pyacemaker.trainers.refinement import Refinement
+from pyacemaker.trainers.refinement import Refinement, automatic
 
 
 @pytest.mark.parametrize(
@@ -22,3 +22,17 @@ def test_settings_are_cheap_to_import():
     code = "import sys, pyacemaker.trainers.refinement as r; r.Refinement(); print('numba' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_automatic_spares_no_structure_of_few_and_nothing_of_large_problems():
+    few, more, many, huge = (
+        automatic(82, structures, atoms)
+        for structures, atoms in ((90, 286), (300, 900), (2000, 30_000), (5000, 100_000))
+    )
+    assert few is not None
+    assert few.judge == "folds"
+    assert more is not None
+    assert (more.judge, more.radial) == ("held-out", True)
+    assert many is not None
+    assert (many.judge, many.radial) == ("held-out", False)
+    assert huge is None

@@ -81,11 +81,8 @@ class LinearFit:
         largest = weights.energy / weights.forces
         per_energy = rms(energies) / (weights.energy * np.sqrt(weights.size))
         per_force = rms(forces) / weights.forces
-        ratio = (
-            float(min(max(per_force / per_energy, min(1.0, largest)), largest))
-            if per_energy > 0.0
-            else largest
-        )
+        ratio = per_force / per_energy if per_energy > 0.0 else largest
+        ratio = float(np.clip(ratio, min(1.0, largest), largest))
         balanced = replace(weights, energy=ratio * weights.forces)
         return balanced, rms(np.concatenate(residuals(balanced))) ** 2
 
