@@ -45,7 +45,7 @@ def driven(finished, tmp_path_factory):
     shutil.copytree(finished.directory, directory)
     orchestrator = Orchestrator(load_config(with_student(folder)), directory)
     planned = [step.action for step in orchestrator.plan()]
-    assert planned == ["done"] * 5 + ["run"] * 2
+    assert planned == ["done"] * 5 + ["run"] * 3
     orchestrator.run(until="base")
     return folder, directory
 
@@ -124,10 +124,8 @@ def test_a_killed_step_goes_on_with_the_same_bytes(driven, tmp_path, monkeypatch
 
 def test_without_rounds_nothing_of_the_student_counts(finished, run_copy, tiny):
     unused = tiny(("delta:\n", "student:\n  n_structures: 77\ndelta:\n"))
-    assert [step.action for step in Orchestrator(load_config(unused), run_copy).plan()] == ["done"] * 7
-    assert (
-        read_structures(run_copy / "06_base" / "student_pool.extxyz", allow_empty=True) == Dataset() or True
-    )
+    assert [step.action for step in Orchestrator(load_config(unused), run_copy).plan()] == ["done"] * 8
+    assert len(read_structures(run_copy / "06_base" / "student_pool.extxyz", allow_empty=True)) == 0
     assert json.loads((run_copy / "06_base" / "student.json").read_text()) == {"rounds": []}
 
 
@@ -156,7 +154,12 @@ def test_the_teacher_drives_on_where_the_student_derails(driven, tmp_path, monke
     _, directory = driven
     changed = tmp_path / "run"
     shutil.copytree(directory, changed)
-    config = load_config(with_student(tmp_path, rounds=1, max_derailed=0.2, grade="[0.5, 1.0]"))
+    path = with_student(tmp_path, rounds=1, max_derailed=0.2, grade="[0.5, 1.0]")
+    # the starts are strained and heat up: what is watched here is the grade
+    hot = "interval: 5\n  dynamics: {guards: {max_temperature: 30}}"
+    path.write_text(path.read_text(encoding="utf-8").replace("interval: 5", hot), encoding="utf-8")
+    config = load_config(path)
+    shutil.rmtree(changed / "06_base" / "rounds")  # of the other settings
     Orchestrator(config, changed).run(until="base")
     (first,) = json.loads((changed / "06_base" / "student.json").read_text())["rounds"]
     assert first["events"] == {"uncertainty": first["derailed"]}
