@@ -335,4 +335,6 @@ class TestPacemakerTrainer(TestAceTrainer):
     @pytest.fixture
     def trainer(self, tmp_path_factory):
         command = replay_pacemaker.install(tmp_path_factory.mktemp("bin"))
-        return PacemakerTrainer(command=command, cutoff=4.5, functions=12, order=2, maxiter=12)
+        return PacemakerTrainer(
+            command=command, cutoff=4.5, functions=12, order=2, maxiter=12, repulsion="pacemaker"
+        )

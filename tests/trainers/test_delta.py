@@ -11,7 +11,7 @@ from pyacemaker.oracles import EmtOracle
 from pyacemaker.potentials.ace import ACEPotential
 from pyacemaker.structures import Accuracy, AtomStructure, Dataset, Labels
 from pyacemaker.trainers import AceTrainer, PacemakerTrainer
-from pyacemaker.trainers.delta import STRATEGIES, DeltaProblem, DeltaSettings
+from pyacemaker.trainers.delta import STRATEGIES, DeltaProblem, DeltaSettings, bounded
 
 SETTINGS = AceTrainer(
     functions=40, max_rank=2, nradbase=8, cutoff=5.0, underdetermined=True, refinement="none", ridge=1e-6
@@ -78,6 +78,18 @@ def test_every_strategy_removes_a_systematic_error(problem, tmp_path, strategy):
     assert after.energy_rmse_mev_per_atom < 0.8 * before.energy_rmse_mev_per_atom
     assert (tmp_path / "delta.yace").exists() == (strategy in ("relabel", "residual"))
     json.dumps(result.report(), allow_nan=False)
+
+
+def test_corrections_beyond_what_they_were_fitted_to_are_scaled_down():
+    def label(energy, force):
+        return Labels(energy, np.array([[force, 0.0, 0.0], [-force, 0.0, 0.0]]), np.full(6, force))
+
+    # of two atoms: -0.1 ± 0.1 eV/atom, 0.05 eV/Å; twice that is let through
+    residuals = [label(0.0, 0.05), label(-0.4, 0.025)]
+    found = bounded([label(0.2, 0.1), label(3.8, 0.1), label(-0.2, 0.4)], residuals)
+    assert [one.energy for one in found] == pytest.approx([0.2, 0.2, -0.2])
+    assert [one.forces[0, 0] for one in found] == pytest.approx([0.1, 0.01, 0.1])
+    assert [one.stress[0] for one in found] == pytest.approx([0.1, 0.01, 0.1])
 
 
 def test_what_is_fitted_to_is_returned_for_the_active_set(problem, tmp_path):

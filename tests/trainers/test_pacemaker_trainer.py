@@ -34,7 +34,7 @@ from pyacemaker.trainers.pacemaker_run import SAFE, PacemakerRun, count_function
 
 DATA = Path(__file__).parents[1] / "data"
 RECORDED = DATA / "pacemaker"
-RECORDING = {"cutoff": 4.5, "functions": 12, "order": 2, "maxiter": 12}
+RECORDING = {"cutoff": 4.5, "functions": 12, "order": 2, "maxiter": 12, "repulsion": "pacemaker"}
 """The settings of the recorded run."""
 
 
@@ -84,7 +84,7 @@ def test_the_input_says_what_the_settings_say():
         fit_cycles=2,
         batch_size=7,
         seed=5,
-        repulsion=False,
+        repulsion="none",
     )
     found = trainer.content(("Al", "Cu"), {"Cu": 3.5, "Al": 3.25}, test=True)
     assert found == yaml.safe_load(
@@ -116,9 +116,21 @@ def test_the_input_says_what_the_settings_say():
     )
 
 
-def test_repulsion_and_densities_are_the_defaults():
+def test_a_core_acts_below_the_data_and_pacemakers_own_at_its_edge():
+    """pacemaker's `auto` lets nuclear repulsion begin at the closest distance: a trap for molecules."""
+    windows = {("C", "C"): (0.8, 0.2), ("C", "Cl"): (1.3, 0.2)}
+    found = PacemakerTrainer().content(("C", "Cl"), {"C": 0.0, "Cl": 0.0}, windows, test=False)
+    core = {"core-repulsion": [1, 1], "delta_in": 0.2, "inner_cutoff_type": "zbl"}
+    assert found["potential"]["bonds"]["C"] == {**core, "r_in": 0.8}
+    assert found["potential"]["bonds"]["CCl"] == {**core, "r_in": 1.3}
+    assert "repulsion" not in found["fit"]
+    theirs = PacemakerTrainer(repulsion="pacemaker").content(("C",), {"C": 0.0}, test=False)
+    assert theirs["fit"]["repulsion"] == "auto"
+    assert list(theirs["potential"]["bonds"]) == ["ALL"]
+
+
+def test_two_densities_are_the_default():
     found = PacemakerTrainer().content(("Si",), {"Si": 0.0}, test=False)
-    assert found["fit"]["repulsion"] == "auto"
     assert found["potential"]["embeddings"]["ALL"]["fs_parameters"] == [1.0, 1.0, 1.0, 0.5]
     assert "test_filename" not in found["data"]
     assert "ladder_step" not in found["fit"]

@@ -31,6 +31,11 @@ log = logging.getLogger(__name__)
 Strategy = Literal["relabel", "residual", "ridge", "joint"]
 STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
 
+EXTRAPOLATION = 2.0
+"""A correction may be so many times as large as the largest one that it was fitted to."""
+_NOTHING = 1e-12
+"""eV or eV/Å, below every residual."""
+
 
 class DeltaSettings(Spec):
     """Step 7: what the DFT labels add to the base potential."""
@@ -131,16 +136,18 @@ class DeltaProblem:
             return self.pool
         base = ACEPotential.from_yace(self.base)
         known = self.teacher if strategy == "relabel" else base.evaluate(self.train)
-        correction = self._correction(known, directory)
-        before = self.pool.labels if strategy == "relabel" else base.evaluate(self.pool)
-        pairs = zip(before, correction.evaluate(self.pool), strict=True)
-        source = "teacher+delta" if strategy == "relabel" else "ace+delta"
-        return self.pool.with_labels([label + delta for label, delta in pairs], source)
-
-    def _correction(self, known: Sequence[Labels], directory: Path) -> ACEPotential:
-        """δ: a small ACE fitted to DFT − what is known already."""
         pairs = zip(self.train.labels, known, strict=True)
         residual = self.train.with_labels([dft - label for dft, label in pairs], "residual")
+        correction = self._correction(residual, directory)
+        before = self.pool.labels if strategy == "relabel" else base.evaluate(self.pool)
+        corrections = bounded(correction.evaluate(self.pool), residual.labels)
+        source = "teacher+delta" if strategy == "relabel" else "ace+delta"
+        return self.pool.with_labels(
+            [label + delta for label, delta in zip(before, corrections, strict=True)], source
+        )
+
+    def _correction(self, residual: Dataset, directory: Path) -> ACEPotential:
+        """δ: a small ACE fitted to DFT − what is known already."""
         out = directory / "delta.yace"
         none = dict.fromkeys(self.train.elements, 0.0)
         self.settings.correction.train(residual, out=out, reference_energies=none)
@@ -181,6 +188,35 @@ class DeltaResult:
             "strategy": self.strategy,
             "cross_validation": {name: dict(score) for name, score in self.scores.items()},
         }
+
+
+def bounded(corrections: Sequence[Labels], residuals: Sequence[Labels]) -> list[Labels]:
+    """Corrections, scaled down where they exceed by far all that they were fitted to.
+
+    A δ of few structures extrapolates: on fragments farther apart than any labelled one it was off by 250
+    meV/atom where no label differed from the teacher by more than 40. What is larger than `EXTRAPOLATION`
+    times the largest residual is no knowledge and is scaled down to that size, force and energy alike: in the
+    force on an atom, and in the energy per atom from the residuals' mean, which stays.
+    """
+    mean = float(np.mean([_per_atom(label) for label in residuals]))
+    energy = EXTRAPOLATION * max(_NOTHING, *(abs(_per_atom(label) - mean) for label in residuals))
+    force = EXTRAPOLATION * max(_NOTHING, *map(_largest_force, residuals))
+    return [_scaled(label, mean, energy, force) for label in corrections]
+
+
+def _scaled(label: Labels, mean: float, energy: float, force: float) -> Labels:
+    apart = _per_atom(label) - mean
+    excess = max(abs(apart) / energy, _largest_force(label) / force, 1.0)
+    stress = None if label.stress is None else label.stress / excess
+    return Labels(len(label.forces) * (mean + apart / excess), label.forces / excess, stress)
+
+
+def _per_atom(label: Labels) -> float:
+    return label.energy / len(label.forces)
+
+
+def _largest_force(label: Labels) -> float:
+    return float(np.linalg.norm(label.forces, axis=1).max())
 
 
 def _errors(pairs: Sequence[tuple[Sequence[Labels], Dataset]]) -> Accuracy:

@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+Window = tuple[float, float]
+
 _E0_LINE = re.compile(r"^E0: *\[[^\]]*\]", re.MULTILINE)
 
 
@@ -209,7 +211,8 @@ class PacemakerTrainer(PacemakerInput, Trainer):
         initial: Path | None,
     ) -> None:
         """The tables and `input.yaml`; nothing where the same fit has begun here before."""
-        content = self.content(elements, e0, test=len(held_out) > 0)
+        windows = self._windows(training, elements) if self.repulsion == "zbl" else None
+        content = self.content(elements, e0, windows, test=len(held_out) > 0)
         data = {"train": training, "test": held_out}
         weighted = {name: WeightedData.of(part, self.soft_force) for name, part in data.items() if len(part)}
         start = None if initial is None else sha256_file(initial)
@@ -222,6 +225,13 @@ class PacemakerTrainer(PacemakerInput, Trainer):
                 programs.write_table(directory / f"{name}.extxyz", directory / f"making_{name}.pckl.gzip")
                 (directory / f"making_{name}.pckl.gzip").replace(table)
         write_atomic(directory / "input.yaml", yaml.safe_dump(content, sort_keys=False))
+
+    def _windows(self, training: Dataset, elements: tuple[str, ...]) -> dict[tuple[str, str], Window]:
+        """Where a ZBL core ends, by pair: below the data, as in the project's own engine."""
+        from pyacemaker.ace.pairs import core_windows, pair_statistics
+
+        found = core_windows(pair_statistics(training, elements, self.cutoff), elements, {})
+        return {(elements[a], elements[b]): ends for (a, b), ends in found.items() if a <= b}
 
     def _deliver(
         self,

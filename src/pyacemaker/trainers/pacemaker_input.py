@@ -22,6 +22,10 @@ EMBEDDINGS = {1: (1.0, 1.0), 2: (1.0, 1.0, 1.0, 0.5)}
 """Prefactors and exponents of the densities: E = ρ₁, and E = ρ₁ + F(ρ₂) with F ~ √ρ₂ (Finnis–Sinclair)."""
 
 
+Windows = Mapping[tuple[str, str], tuple[float, float]]
+"""Å, by pair of elements in alphabetical order: where the share of a ZBL core ends, and over which width."""
+
+
 class Products(Spec):
     """Limits on the products of one kind."""
 
@@ -79,8 +83,11 @@ class PacemakerInput(Spec):
     """Å over which the radial functions are switched off."""
     densities: Literal[1, 2] = 2
     """1: a linear potential; 2: with a square root of a second density."""
-    repulsion: bool = True
-    """ZBL below the closest distance of each pair in the data; pacemaker adds it after the fit."""
+    repulsion: Literal["zbl", "pacemaker", "none"] = "zbl"
+    """What acts when two atoms come closer than in any data. `zbl`: screened nuclear repulsion, in the
+    windows below the data that the project's own engine takes. `pacemaker`: its `repulsion: auto`, which
+    begins at the closest distance of each pair in the data; a bond that is a little shorter than all of those
+    then meets the full nuclear repulsion."""
     kappa: Annotated[float, Field(ge=0, le=1)] | Literal["auto"] = 0.3
     """Share of the forces in the loss: (1 − κ) Σ w_E (ΔE/n)² + κ Σ w_F |ΔF|²."""
     l1: NotNegative = 1e-8
@@ -106,10 +113,17 @@ class PacemakerInput(Spec):
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 42
     """Of numpy in pacemaker."""
 
-    def content(self, elements: tuple[str, ...], e0: Mapping[str, float], *, test: bool) -> dict[str, Any]:
+    def content(
+        self,
+        elements: tuple[str, ...],
+        e0: Mapping[str, float],
+        windows: Windows | None = None,
+        *,
+        test: bool,
+    ) -> dict[str, Any]:
         """`input.yaml` for the tables `train.pckl.gzip` and, if asked for, `test.pckl.gzip`.
 
-        elements: of the potential. e0: eV by element.
+        elements: of the potential. e0: eV by element. windows: of the ZBL core, None: without one.
         """
         data: dict[str, Any] = {
             "filename": "train.pckl.gzip",
@@ -120,34 +134,34 @@ class PacemakerInput(Spec):
         return {
             "cutoff": self.cutoff,
             "seed": self.seed,
-            "potential": self._potential(elements),
+            "potential": self._potential(elements, windows or {}),
             "data": data,
             "fit": self._fit(),
             "backend": {"evaluator": "tensorpot", "batch_size": self.batch_size, "display_step": 50},
         }
 
-    def _potential(self, elements: tuple[str, ...]) -> dict[str, Any]:
+    def _potential(self, elements: tuple[str, ...], windows: Windows) -> dict[str, Any]:
         functions: dict[str, Any] = {"number_of_functions_per_element": self.functions}
         functions |= {name: rule.up_to(self.order) for name, rule in self.products.items()}
+        embedding: dict[str, Any] = {
+            "npot": "FinnisSinclairShiftedScaled",
+            "fs_parameters": list(EMBEDDINGS[self.densities]),
+            "ndensity": self.densities,
+        }
+        if windows:
+            embedding |= {"rho_core_cut": 1, "drho_core_cut": 1}
+        every: dict[str, Any] = {
+            "radbase": self.radial_basis,
+            "radparameters": list(self.radial_parameters),
+            "rcut": self.cutoff,
+            "dcut": self.cutoff_width,
+            "NameOfCutoffFunction": "cos",
+        }
         return {
             "deltaSplineBins": 0.001,
             "elements": list(elements),
-            "embeddings": {
-                "ALL": {
-                    "npot": "FinnisSinclairShiftedScaled",
-                    "fs_parameters": list(EMBEDDINGS[self.densities]),
-                    "ndensity": self.densities,
-                }
-            },
-            "bonds": {
-                "ALL": {
-                    "radbase": self.radial_basis,
-                    "radparameters": list(self.radial_parameters),
-                    "rcut": self.cutoff,
-                    "dcut": self.cutoff_width,
-                    "NameOfCutoffFunction": "cos",
-                }
-            },
+            "embeddings": {"ALL": embedding},
+            "bonds": {"ALL": every, **{_pair(pair): _core(*ends) for pair, ends in windows.items()}},
             "functions": functions,
         }
 
@@ -160,8 +174,18 @@ class PacemakerInput(Spec):
             "maxiter": self.maxiter,
             "fit_cycles": self.fit_cycles,
         }
-        if self.repulsion:
+        if self.repulsion == "pacemaker":
             fit["repulsion"] = "auto"
         if self.ladder_step is not None:
             fit |= {"ladder_step": self.ladder_step, "ladder_type": self.ladder_type}
         return fit
+
+
+def _pair(pair: tuple[str, str]) -> str:
+    """A bond as pacemaker names it: `Al` for Al–Al, `AlCu`."""
+    return pair[0] if pair[0] == pair[1] else "".join(pair)
+
+
+def _core(end: float, width: float) -> dict[str, Any]:
+    """ZBL below `end` − `width`, ACE above `end`."""
+    return {"core-repulsion": [1, 1], "r_in": end, "delta_in": width, "inner_cutoff_type": "zbl"}
