@@ -20,7 +20,7 @@ from pyacemaker.ace.evaluator import CompiledModel
 from pyacemaker.ace.levenberg import Limits
 from pyacemaker.ace.refine import drawn, refine
 from pyacemaker.ace.residuals import LabelledRows, RowLoss
-from pyacemaker.ace.stages import LinearStart, Plan
+from pyacemaker.ace.stages import LinearStart, Plan, Run
 from pyacemaker.ace.yace import read_yace, write_yace
 from pyacemaker.structures import AtomStructure, Labels
 from pyacemaker.trainers.refinement import Refinement
@@ -225,6 +225,37 @@ def test_folds_keep_the_linear_fit_where_more_freedom_only_learns_noise(linear, 
     np.testing.assert_array_equal(found.model.coefficients[0], start.coefficients)
     assert found.facts["after"]["validation_loss"] >= found.facts["before"]["validation_loss"]
     assert "the linear potential is kept" in caplog.text
+
+
+def test_copies_of_structures_do_not_vouch_for_each_other(linear, data):
+    """Thirty copies of one structure, or four of eight, say nothing about others: they are too few."""
+    for structures in (data[:1] * 30, data[:8] * 4):
+        found = refine(linear, rows_of(structures), None, Plan(by_folds=True))
+        assert not found.kept
+        assert "different structures are too few" in found.facts["why"]
+
+
+def test_structures_without_weight_count_for_nothing(linear, data):
+    rows = rows_of(data[:40])
+    silent = replace(rows, weights=tuple(w * (k < 32) for k, w in enumerate(rows.weights)))
+    plan = Plan(by_folds=True, limits=Limits(iterations=1))
+    one, other = refine(linear, silent, None, plan), refine(linear, rows.part(np.arange(32)), None, plan)
+    assert one.facts["held_out_losses"] == other.facts["held_out_losses"]
+    assert np.isfinite(list(one.facts["held_out_losses"].values())).all()
+
+
+def test_a_robust_loss_judges_by_its_own_minimum(linear, data):
+    """The linear fit that a refinement has to beat is the best one under the same loss."""
+    rows = rows_of(data)
+    plan = Plan(huber=1.0)
+    run = Run(linear, rows, rows, plan, None, map)
+    best = run.losses(run.linear_start())[0]
+    assert best <= run.losses(linear.model())[0]
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        moved = run.linear_start()
+        near = moved.coefficients * (1.0 + 1e-2 * rng.normal(size=moved.coefficients.shape))
+        assert run.losses(replace(moved, coefficients=near))[0] > best
 
 
 def test_two_elements_share_the_radial_functions_of_a_pair(unseen):

@@ -33,6 +33,9 @@ FOLDS = 5
 """Parts that judge a refinement `by_folds`."""
 ALIKE = 0.02
 """Share of the best held-out loss within which folds cannot tell two ridges apart: the weaker is taken."""
+GAIN = 0.1
+"""Share of the linear fit's held-out loss that a refinement judged by folds has to gain: less is within their
+noise, and it fits the data so much more closely."""
 WORTH_PROCESSES = 2e6
 """Entries of all Jacobians below which starting processes costs more than they save."""
 
@@ -69,11 +72,13 @@ def refine(
     restraints: rows that are always trained on. processes: results do not depend on it.
     """
     started = time.monotonic()
+    training = training.part(np.array([k for k, w in enumerate(training.weights) if w.any()], dtype=np.int64))
     given = validation is not None and len(validation) > 0
-    if not given and len(training) < LEAST_STRUCTURES:
-        return _unrefined(
-            linear, f"{len(training)} structures are too few to hold some out; at least {LEAST_STRUCTURES}"
-        )
+    different = len(set(_alike(training)))
+    if not given and different < LEAST_STRUCTURES:
+        kind = "structures" if different == len(training) else "different structures"
+        why = f"{different} {kind} are too few to hold some out; at least {LEAST_STRUCTURES}"
+        return _unrefined(linear, why)
     work = training.rows * len(linear.basis) * plan.limits.iterations
     with worker_map(processes if work > WORTH_PROCESSES else 1) as run_map:
         if validation is not None and given:
@@ -137,7 +142,7 @@ def _by_folds(
     run_map: OrderedMap,
 ) -> tuple[DensityModel | None, dict[str, Any]]:
     """Every fold is predicted by the linear fit and by the refinements of the others."""
-    parts = folds(len(data), FOLDS, plan.seed)
+    parts = _parts(data, plan.seed)
     rows = np.array([data.part(part).rows for part in parts])
     before, after = np.zeros(2), np.zeros((len(STRENGTHS), 2))
     for number, (part, share) in enumerate(zip(parts, rows / rows.sum(), strict=True), start=1):
@@ -148,29 +153,54 @@ def _by_folds(
         after += share * np.array([run.losses(model) for model in run.relaxed()])
     held_out = np.where(np.isfinite(after[:, 1]), after[:, 1], np.inf)
     stage = int(np.flatnonzero(held_out <= (1.0 + ALIKE) * held_out.min())[-1])
-    facts = _facts(tuple(before), tuple(after[stage]), {}) | {"folds": FOLDS}
+    facts = _facts(tuple(before), tuple(after[stage]), {}, GAIN) | {"folds": FOLDS}
     facts["held_out_losses"] = {f"{x:.0e}": float(y) for x, y in zip(STRENGTHS, after[:, 1], strict=True)}
     if not facts["kept"]:
         return None, facts
     whole = Run(linear, data + restraints, NO_ROWS, plan, progress, run_map)
     model = whole.relaxed(stage + 1)[-1]
-    return model, facts | {"stages": whole.stages, "ridge": STRENGTHS[stage]}
+    facts |= {"stages": whole.stages, "ridge": STRENGTHS[stage]}
+    if whole.losses(model)[0] > whole.losses(whole.linear_start())[0]:
+        facts |= {
+            "kept": False,
+            "why": "the linear potential is kept, the last descent did not reach its loss",
+        }
+        return None, facts
+    return model, facts
+
+
+def _parts(data: LabelledRows, seed: int) -> list[IntArray]:
+    """Random folds; copies of a structure are in one of them, since a copy predicts the other."""
+    alike = np.array(_alike(data))
+    return [np.flatnonzero(np.isin(alike, part)) for part in folds(int(alike.max()) + 1, FOLDS, seed)]
+
+
+def _alike(data: LabelledRows) -> list[int]:
+    """A number of every structure, the same where the number of atoms and the energy (to 1 µeV) are."""
+    numbers: dict[tuple[int, float], int] = {}
+    keys = [
+        (len(s), round(float(target[0]), 6)) for s, target in zip(data.structures, data.targets, strict=True)
+    ]
+    return [numbers.setdefault(key, len(numbers)) for key in keys]
 
 
 def _named(progress: Progress, where: str) -> Progress:
     return lambda stage, done, limit: progress(f"{where}: {stage}", done, limit)
 
 
-def _facts(before: Sequence[float], after: Sequence[float], stages: dict[str, Any]) -> dict[str, Any]:
-    kept = bool(after[1] < before[1])
-    facts = {"kept": kept, "why": _verdict(kept, before[1], after[1]), "stages": stages}
+def _facts(
+    before: Sequence[float], after: Sequence[float], stages: dict[str, Any], gain: float = 0.0
+) -> dict[str, Any]:
+    kept = bool(after[1] < (1.0 - gain) * before[1])
+    facts = {"kept": kept, "why": _verdict(kept, before[1], after[1], gain), "stages": stages}
     for name, values in (("before", before), ("after", after)):
         facts[name] = {"train_loss": float(values[0]), "validation_loss": float(values[1])}
     return facts
 
 
-def _verdict(kept: bool, before: float, after: float) -> str:
+def _verdict(kept: bool, before: float, after: float, gain: float) -> str:
     change = f"validation loss {before:.3g} before, {after:.3g} after"
     if kept:
         return f"refined: {change}"
-    return f"the linear potential is kept, refinement does not lower its loss: {change}"
+    enough = f" by {100 * gain:g} %" if gain else ""
+    return f"the linear potential is kept, refinement does not lower its loss{enough}: {change}"

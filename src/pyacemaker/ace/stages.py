@@ -29,6 +29,8 @@ SAMPLE = 100
 NO_ROWS = LabelledRows((), (), ())
 STRENGTHS = (1e-17, 1e-18, 1e-19, 1e-20)
 """λ of `Run.relaxed`, one after the other."""
+REWEIGHTINGS = 8
+"""Least-squares solutions in a row that find the minimum of a robust loss."""
 STILL = 1e-5
 """Share of the loss below which steps of `Run.relaxed` count as none."""
 
@@ -97,7 +99,7 @@ class Run:
 
     def linear_start(self) -> DensityModel:
         """The linear fit to this training data alone, so that the validation data judges it fairly."""
-        return self._solved(self._blank(), self._linear.strength)
+        return self._linear_fit(self._linear.strength)
 
     def refined(self, start: DensityModel) -> DensityModel:
         """The densities first; the radial functions then start from them, or from `start` where two densities
@@ -122,7 +124,7 @@ class Run:
         a stronger ridge the descent ends in worse minima.
         """
         first, densities = STRENGTHS[0], self._plan.densities
-        model = self._solved(self._blank(), first, 0.0)
+        model = self._linear_fit(first, 0.0)
         if densities == 2:
             model = self._two_densities(model, first, 0.0)
         name = "radial" if self._plan.radial else "densities" if densities == 2 else "robust"
@@ -159,6 +161,18 @@ class Run:
                 whole, x, prior, Limits(iterations=1), groups=groups_of(model, len(x)), damping=damping
             ).parameters
         )
+
+    def _linear_fit(self, strength: float, power: float = 1.0) -> DensityModel:
+        """One density at the minimum of its loss on the training data.
+
+        Of a robust loss by reweighting, from the residuals of the linear fit to all data.
+        """
+        if self._huber.plain:
+            return self._solved(self._blank(), strength, power)
+        model = self._linear.model()
+        for _ in range(REWEIGHTINGS):
+            model = self._solved(model, strength, power)
+        return model
 
     def _blank(self) -> DensityModel:
         """One density, at the mean of the linear fit's prior."""
