@@ -128,7 +128,8 @@ class PseudoLabelSettings(Spec):
 class StudentSettings(Spec):
     """Step 6: rounds in which the ACE potential itself runs molecular dynamics and its teacher corrects it.
 
-    Temperatures, pressures and guards are those of `explore`. Off by default.
+    Temperatures, pressures and guards are those of `explore`. Off by default: in a rehearsal of the S_N2
+    example three rounds changed the final errors by less than 2 % (51.2 to 52.0 meV/Å on the test set).
     """
 
     rounds: Annotated[int, Field(ge=0)] = 0
