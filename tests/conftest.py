@@ -58,6 +58,7 @@ explore:
 base:
   functions: 80
 delta:
+  strategy: relabel
   dft_emphasis: 0.3
   correction:
     functions: 30

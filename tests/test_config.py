@@ -137,7 +137,7 @@ BAD = {
     ),
     "nothing for a section": (
         ("  kind: inline", ""),
-        "line 48: execution: expected a section of keys and values; found nothing",
+        "line 49: execution: expected a section of keys and values; found nothing",
     ),
     "negative count": (
         ("n_pool: 60", "n_pool: -1"),

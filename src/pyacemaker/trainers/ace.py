@@ -53,6 +53,10 @@ WALL_SHARE = 0.05
 """Weight of the wall in a refinement, which is held to the linear fit's wall, as a share of the bounds' own:
 the wall is a guess, and twice or half of it is as good."""
 
+NEAR_CAUTION = 0.02
+"""`caution` of a fit that stays near its prior: few labels choose too weak a ridge more often than too
+strong a one."""
+
 E0_PRIOR = 1e-4
 """p of a fitted reference energy: next to no ridge."""
 
@@ -144,7 +148,8 @@ class AceTrainer(ShortRange, Trainer):
         """These weights for a linear fit with a prior: its basis as it is, its ridge cross-validated."""
         free = ("functions", "functions_of", "nradmax", "lmax", "blocks", "prior")
         kept = {name: type(self).model_fields[name].get_default(call_default_factory=True) for name in free}
-        return self.model_copy(update={**kept, "ridge": "cross-validation", "refinement": "none"})
+        chosen = {"ridge": "cross-validation", "caution": NEAR_CAUTION, "refinement": "none"}
+        return self.model_copy(update={**kept, **chosen})
 
     def train(
         self,
