@@ -24,7 +24,7 @@ def run(
     ] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Run the seven steps and the gates, or resume where they stopped."""
+    """Run the eight steps, or resume where they stopped."""
     from pyacemaker.cli.display import shown
     from pyacemaker.errors import VerdictError
     from pyacemaker.workflow.orchestrator import Orchestrator

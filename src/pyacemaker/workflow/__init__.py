@@ -1,1 +1,1 @@
-"""The seven steps and the gates, and what runs and resumes them."""
+"""The eight steps, the last of them the gates, and what runs and resumes them."""

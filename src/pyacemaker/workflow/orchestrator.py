@@ -238,7 +238,7 @@ def run(
     rehearse: bool = False,
     progress: Progress = silent,
 ) -> dict[str, Any] | None:
-    """Run or resume the seven steps of `config` and the gates (a path or a `PyAceConfig`) in `run_dir`.
+    """Run or resume the eight steps of `config` (a path or a `PyAceConfig`) in `run_dir`.
 
     run_dir: default `runs/NAME` below the current directory. rehearse: put a cheap physics oracle in DFT's
     place and shrink the work. Returns the content of `output/metrics.json`, None when `until` ended the run.

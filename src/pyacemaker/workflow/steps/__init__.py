@@ -1,4 +1,4 @@
-"""The seven steps, in order, and the examination of what they made."""
+"""The eight steps, in order; the last examines what the others made."""
 
 from pyacemaker.workflow.step import Step
 from pyacemaker.workflow.steps.base_fit import BASE_FIT
