@@ -3,6 +3,7 @@ from pathlib import Path
 import ase.io
 import numpy as np
 import pytest
+from ase import Atoms
 from ase.build import bulk, molecule
 
 from pyacemaker.errors import ConvergenceError, OracleError, UnsupportedElementError
@@ -41,6 +42,27 @@ def test_multiplicity_counts_and_defaults_to_the_lowest():
     assert TbliteOracle().label(radical).energy == TbliteOracle().label(doublet).energy
 
 
+@pytest.mark.parametrize(
+    ("symbols", "charge", "multiplicity"),
+    [("OH", -6, None), ("H", -3, None), ("Na", 5, None), ("Na", 0, 4), ("O", 0, 9)],
+)
+def test_what_the_valence_orbitals_cannot_hold_is_refused(symbols, charge, multiplicity):
+    """All electrons would fit; tblite has the valence ones only, and clips charge and spin without a word."""
+    atoms = molecule(symbols) if symbols == "OH" else Atoms(symbols)
+    structure = AtomStructure.from_atoms(atoms, charge=charge, multiplicity=multiplicity)
+    with pytest.raises(OracleError, match="does not fit|failed"):
+        TbliteOracle().label(structure)
+
+
+@pytest.mark.parametrize(
+    ("symbols", "charge", "multiplicity"),
+    [("O", 0, 3), ("Na", 1, 1), ("H", -1, 1), ("Fe", 0, 5), ("N", 0, 4), ("Cl", -1, 1)],
+)
+def test_atoms_and_ions_in_their_ground_states_are_not(symbols, charge, multiplicity):
+    structure = AtomStructure.from_atoms(Atoms(symbols), charge=charge, multiplicity=multiplicity)
+    assert np.isfinite(TbliteOracle().label(structure).energy)
+
+
 def test_periodic_is_refused():
     with pytest.raises(OracleError, match="molecules only"):
         TbliteOracle().label(AtomStructure.from_atoms(bulk("Cu")))
@@ -69,7 +91,7 @@ def test_what_is_sure_to_fail_is_known_beforehand():
     oracle.check_structure(AtomStructure(np.array([86]), np.zeros((1, 3))))
     with pytest.raises(UnsupportedElementError, match="beyond Rn"):
         oracle.check_structure(AtomStructure(np.array([92]), np.zeros((1, 3))))
-    with pytest.raises(OracleError, match="does not fit"):
+    with pytest.raises(OracleError, match="does not fit|failed"):
         oracle.check_structure(AtomStructure(np.array([1]), np.zeros((1, 3)), multiplicity=1))
     with pytest.raises(OracleError, match="molecules only"):
         oracle.check_structure(AtomStructure.from_atoms(bulk("Cu")))

@@ -60,6 +60,13 @@ def test_two_batches_that_meet_the_target_and_hardly_improve_end_the_rounds(ener
     assert (reason_to_stop(scores(*energies), TARGETS) is not None) is stops
 
 
+def test_a_batch_without_anything_to_score_neither_ends_the_rounds_nor_counts() -> None:
+    rounds = scores(9.0, 4.5, 4.6)
+    assert reason_to_stop([*rounds, RoundScore(4)], TARGETS) is None
+    ended = [*rounds, RoundScore(4), *scores(4.5)]
+    assert "improved by less" in (reason_to_stop(ended, TARGETS) or "")
+
+
 def test_a_bounded_pool_ends_the_rounds() -> None:
     assert "95%" in (reason_to_stop(scores(9.0, bounded=0.95), TARGETS) or "")
     assert reason_to_stop(scores(9.0, bounded=0.94), TARGETS) is None

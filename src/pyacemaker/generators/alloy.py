@@ -161,8 +161,12 @@ class AlloyGenerator(Generator):
         return self
 
     def inputs(self) -> Dataset:
-        """One cell with all the elements; raises `DataError` for a file without fitting sites."""
-        cell, shared = self._supercell(*self._parents()[0])
+        """One cell with all the elements; raises `DataError` for a file without fitting sites, `ConfigError`
+        for shares that no cell can hold."""
+        supercells = [self._supercell(*parent) for parent in self._parents()]
+        for _, sites in supercells:
+            self._compositions(len(sites))
+        cell, shared = supercells[0]
         numbers = np.resize(self._numbers(), len(shared))
         return Dataset(tagged([occupied(cell, shared, numbers)], "alloy/random"))
 
@@ -242,12 +246,12 @@ class AlloyGenerator(Generator):
             )
         return cell, shared
 
-    def _compositions(self, lattice: Lattice) -> list[tuple[int, ...]]:
-        found = spread_compositions(len(lattice.sites), self._ranges(), self.n_compositions)
+    def _compositions(self, sites: int) -> list[tuple[int, ...]]:
+        found = spread_compositions(sites, self._ranges(), self.n_compositions)
         if not found:
             raise ConfigError(
-                f"no composition of {len(lattice.sites)} sites holds two elements within the shares that "
-                "`composition` allows: widen them, or raise max_atoms"
+                f"no composition of {sites} sites holds two elements within the shares that "
+                "`composition` allows: widen each to a whole number of sites, or raise max_atoms"
             )
         return found
 
@@ -255,13 +259,13 @@ class AlloyGenerator(Generator):
         shells = PairShells.of(lattice.cell, lattice.sites)
         return [
             lattice.with_elements(quasi_random_occupation(shells, self._numbers(), counts, rng), counts)
-            for counts in self._compositions(lattice)
+            for counts in self._compositions(len(lattice.sites))
             for _ in range(self.n_quasi_random)
         ]
 
     def _random(self, lattice: Lattice, rng: np.random.Generator) -> list[AtomStructure]:
         found = []
-        for counts in self._compositions(lattice):
+        for counts in self._compositions(len(lattice.sites)):
             for _ in range(self.n_random):
                 cell = lattice.with_elements(random_occupation(self._numbers(), counts, rng), counts)
                 cell = strained(cell, random_strain(0.5 * self.largest_strain, rng))

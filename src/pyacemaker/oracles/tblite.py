@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 LAST_ELEMENT = 86
 """The parametrisations end with radon."""
+CLIPPED = 0.01
+"""Electrons: more are missing where tblite has clipped what was asked for."""
 
 
 class TbliteOracle(Oracle):
@@ -63,9 +65,25 @@ class TbliteOracle(Oracle):
         except RuntimeError as error:
             reason = " ".join(str(error).split())
             raise ConvergenceError(f"structure {structure.id}: {self.method} failed: {reason}") from error
+        occupations, charges = result.get("orbital-occupations"), result.get("charges")
+        self._check_valence(structure, len(occupations), float(np.sum(occupations)), float(np.sum(charges)))
         gradient = np.array(result.get("gradient"), dtype=np.float64)
         energy = float(result.get("energy"))
         return Labels(energy * HARTREE_EV, -gradient * (HARTREE_EV / BOHR_ANGSTROM))
+
+    def _check_valence(
+        self, structure: AtomStructure, orbitals: int, electrons: float, charge: float
+    ) -> None:
+        """`OracleError` where tblite has clipped a charge or a spin to what its valence orbitals hold."""
+        room = min(electrons, 2 * orbitals - electrons)
+        if abs(charge - structure.charge) < CLIPPED and unpaired_electrons(structure) <= room + CLIPPED:
+            return
+        spin = "lowest" if structure.multiplicity is None else structure.multiplicity
+        raise OracleError(
+            f"structure {structure.id}: charge {structure.charge} with multiplicity {spin} does not fit the "
+            f"{orbitals} valence orbitals that {self.method} has for it: correct the structure's charge or "
+            "spin, or choose another oracle"
+        )
 
     def _calculator(self, structure: AtomStructure) -> "Calculator":
         from tblite.interface import Calculator

@@ -134,7 +134,8 @@ def reason_to_stop(scores: Sequence[RoundScore], targets: StopTargets) -> str | 
     last = scores[-1]
     if last.bounded is not None and last.bounded >= BOUNDED_SHARE:
         return f"the conformal bounds meet the targets for {last.bounded:.0%} of the pool"
-    pairs = list(zip(scores[-3:-1], scores[-2:], strict=True)) if len(scores) >= 3 else []
+    scored = [score for score in scores if score.rmse]  # of dimers and failures alone, a batch has no error
+    pairs = list(zip(scored[-3:-1], scored[-2:], strict=True)) if len(scored) >= 3 else []
     if pairs and all(_met(new, wanted) and _gain(old, new, wanted) < LEAST_GAIN for old, new in pairs):
         return "two batches met the targets before training and improved by less than 10 %"
     return None
