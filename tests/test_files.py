@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pyacemaker.files import remove_unfinished, replacing, sha256_file, write_atomic
+from pyacemaker.files import complete_lines, remove_unfinished, replacing, sha256_file, write_atomic
 
 
 def test_the_sha256_of_a_known_text(tmp_path):
@@ -92,3 +92,16 @@ def test_what_a_kill_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
         (folder / name).touch()
     remove_unfinished(tmp_path)
     assert sorted(path.name for path in folder.iterdir()) == sorted(kept)
+
+
+def test_lines_of_a_growing_file_come_once_and_whole(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.txt"
+    lines = complete_lines(path)
+    assert next(lines) == []
+    path.write_text("one\ntw")
+    assert next(lines) == [b"one"]
+    assert next(lines) == []
+    with path.open("a") as handle:
+        handle.write("o\nthree\n")
+    assert next(lines) == [b"two", b"three"]
+    assert next(complete_lines(path, offset=4)) == [b"two", b"three"]

@@ -58,6 +58,22 @@ def write_json(path: Path, content: Any) -> None:
     write_atomic(path, json.dumps(content, indent=2) + "\n")
 
 
+def complete_lines(path: Path, offset: int = 0) -> Iterator[list[bytes]]:
+    """At each step, the lines from byte `offset` on that a growing file has gained since the last one.
+
+    A line counts once its end is there; before the file is, there are none.
+    """
+    while True:
+        content = b""
+        if path.is_file():
+            with path.open("rb") as handle:
+                handle.seek(offset)
+                content = handle.read()
+        complete = content[: content.rfind(b"\n") + 1]
+        offset += len(complete)
+        yield complete.splitlines()
+
+
 def _sync_directory(directory: Path) -> None:
     descriptor = os.open(directory, os.O_RDONLY)
     try:

@@ -50,7 +50,7 @@ def test_what_the_valence_orbitals_cannot_hold_is_refused(symbols, charge, multi
     """All electrons would fit; tblite has the valence ones only, and clips charge and spin without a word."""
     atoms = molecule(symbols) if symbols == "OH" else Atoms(symbols)
     structure = AtomStructure.from_atoms(atoms, charge=charge, multiplicity=multiplicity)
-    with pytest.raises(OracleError, match="does not fit|failed"):
+    with pytest.raises(OracleError, match=r"does not fit|failed"):
         TbliteOracle().label(structure)
 
 
@@ -91,7 +91,7 @@ def test_what_is_sure_to_fail_is_known_beforehand():
     oracle.check_structure(AtomStructure(np.array([86]), np.zeros((1, 3))))
     with pytest.raises(UnsupportedElementError, match="beyond Rn"):
         oracle.check_structure(AtomStructure(np.array([92]), np.zeros((1, 3))))
-    with pytest.raises(OracleError, match="does not fit|failed"):
+    with pytest.raises(OracleError, match="does not fit"):
         oracle.check_structure(AtomStructure(np.array([1]), np.zeros((1, 3)), multiplicity=1))
     with pytest.raises(OracleError, match="molecules only"):
         oracle.check_structure(AtomStructure.from_atoms(bulk("Cu")))

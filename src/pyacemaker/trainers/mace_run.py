@@ -9,12 +9,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pyacemaker.errors import TrainingDivergenceError, TrainingError
+from pyacemaker.files import complete_lines
 from pyacemaker.processes import die_with_parent, single_thread_environment
 from pyacemaker.structures import AtomStructure, Dataset
 from pyacemaker.trainers.mace_child import HEAD
@@ -192,12 +193,12 @@ class MaceRun:
     ) -> None:
         """Read what the process reports until it ends; earlier: bytes of the results that are not its own."""
         started = time.monotonic()
-        lines, losses = _complete_lines(self._results, earlier), list[float]()
+        lines, losses = complete_lines(self._results, earlier), list[float]()
         running = True
         while running:
             running = process.poll() is None
-            for record in next(lines):
-                self._take(record, losses, history, progress)
+            for line in next(lines):
+                self._take(json.loads(line), losses, history, progress)
             if running and self.timeout_s is not None and time.monotonic() - started > self.timeout_s:
                 raise TrainingError(
                     f"fine-tuning ran past its limit of {self.timeout_s:g} s; raise timeout_s or lower epochs"
@@ -254,19 +255,6 @@ def _errors(record: Mapping[str, Any]) -> dict[str, float]:
         "forces_rmse_mev_per_angstrom": float(record["rmse_f"]) * MEV_PER_EV,
         **({} if stress is None else {"stress_rmse_gpa": stress * GPA_PER_EV_PER_CUBIC_ANGSTROM}),
     }
-
-
-def _complete_lines(path: Path, offset: int) -> Iterator[list[dict[str, Any]]]:
-    """At each step, the JSON lines from byte `offset` on that have become complete since the last one."""
-    while True:
-        content = b""
-        if path.is_file():
-            with path.open("rb") as handle:
-                handle.seek(offset)
-                content = handle.read()
-        complete = content[: content.rfind(b"\n") + 1]
-        offset += len(complete)
-        yield [json.loads(line) for line in complete.splitlines()]
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import yaml
 
 from pyacemaker.errors import TrainingDivergenceError, TrainingError
-from pyacemaker.files import replacing, write_atomic
+from pyacemaker.files import complete_lines, replacing, write_atomic
 from pyacemaker.trainers.base import Progress
 from pyacemaker.trainers.pacemaker_programs import PacemakerPrograms, end_group, tail
 
@@ -219,16 +219,8 @@ def read_metrics(path: Path) -> list[Row]:
 def new_rows(path: Path) -> Iterator[list[Row]]:
     """At each step, the lines of `metrics.txt` that have become complete since the last one."""
     names: Sequence[str] = ()
-    offset = 0
-    while True:
-        content = b""
-        if path.is_file():
-            with path.open("rb") as handle:
-                handle.seek(offset)
-                content = handle.read()
-        complete = content[: content.rfind(b"\n") + 1]
-        offset += len(complete)
-        lines = [line.split() for line in complete.decode(errors="replace").splitlines() if line.strip()]
+    for new in complete_lines(path):
+        lines = [line.decode(errors="replace").split() for line in new if line.strip()]
         if lines and not names:
             names, lines = lines[0], lines[1:]
         yield [dict(zip(names, map(float, line), strict=True)) for line in lines]
