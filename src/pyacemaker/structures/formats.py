@@ -25,7 +25,7 @@ from pyacemaker.errors import DataError, described
 from pyacemaker.files import replacing
 from pyacemaker.structures.ase_database import read_ase_database
 from pyacemaker.structures.dataset import Dataset
-from pyacemaker.structures.extxyz import Frame, read_extxyz, write_extxyz
+from pyacemaker.structures.extxyz import Frame, read_extxyz, writable, write_extxyz
 from pyacemaker.structures.frames import (
     LABEL_KEYS,
     STRUCTURE_KEYS,
@@ -131,10 +131,11 @@ def read_labelled(
 def write_structures(path: str | Path, structures: Iterable[AtomStructure]) -> None:
     """Write extended XYZ, atomically, whatever the suffix; reading it gives back the same ids and labels.
 
+    A path that ends in `.gz` gets a compressed file, the same bytes for the same structures.
+
     Labels go under `REF_energy` (eV), `REF_forces` (eV/Å) and `REF_stress` (eV/Å³, Voigt); charge, spin, tag,
     source and weights go into the comment line, as do the structure's other facts; weights of single forces
-    are a column. No structures give an empty
-    file.
+    are a column. No structures give an empty file.
     """
     _write(Path(path), (to_frame(structure) for structure in structures))
 
@@ -166,7 +167,7 @@ def write_predictions(
 
 
 def _write(path: Path, frames: Iterable[Frame]) -> None:
-    with replacing(path) as aside, aside.open("w", encoding="utf-8", newline="\n") as handle:
+    with replacing(path) as aside, writable(aside) as handle:
         write_extxyz(handle, frames)
 
 
