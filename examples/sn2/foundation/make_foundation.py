@@ -61,7 +61,7 @@ SETTINGS = {
     "swa_lr": 0.0005,
     "lr": 0.01,
     "scheduler": "ExponentialLR",
-    "lr_scheduler_gamma": 0.96,
+    "lr_scheduler_gamma": 0.94,
     "batch_size": 32,
     "valid_batch_size": 100,
     "ema_decay": 0.995,
@@ -82,7 +82,7 @@ def main() -> None:
     """Unpack the data, train, keep the model, print its errors."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, default=Path("foundation_training"))
-    parser.add_argument("--epochs", type=int, default=100)
+    parser.add_argument("--epochs", type=int, default=60)
     arguments = parser.parse_args()
     work = arguments.work.resolve()
     work.mkdir(parents=True, exist_ok=True)
