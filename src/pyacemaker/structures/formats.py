@@ -293,14 +293,19 @@ def _is_xyz(path: Path) -> bool:
     """By the suffix; for a suffix that means nothing, by a first line that is a number of atoms."""
     if path.name.removesuffix(".gz").endswith((".xyz", ".extxyz")):
         return True
-    try:
-        known = filetype(str(path))
-    except UnknownFileTypeError:
-        known = ""
+    known = _format_of(path)
     if known in ioformats:
         return bool(known == "extxyz")
     with path.open("rb") as handle:
         return handle.readline(40).strip().isdigit()
+
+
+def _format_of(path: Path) -> str:
+    """ASE's name of the format that a file seems to have; empty where it knows none."""
+    try:
+        return str(filetype(str(path)))
+    except UnknownFileTypeError:
+        return ""
 
 
 def _read_with_ase(path: Path, file_format: str | None = None) -> Iterator[Frame]:
@@ -309,8 +314,10 @@ def _read_with_ase(path: Path, file_format: str | None = None) -> Iterator[Frame
     try:
         images = read(str(path), index=":", format=file_format, do_not_split_by_at_sign=True)
     except Exception as error:  # forty parsers, each with its own ways to fail
+        known = file_format or _format_of(path)
+        taken_for = f", taken for {known}" if known else ""
         raise DataError(
-            f"{path} cannot be read as a structure file ({described(error)}); give an "
+            f"{path} cannot be read as a structure file{taken_for} ({described(error)}); give an "
             "extended XYZ file or another format that ASE reads"
         ) from error
     for atoms in images:
