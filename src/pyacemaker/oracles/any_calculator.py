@@ -13,9 +13,9 @@ from pydantic import Field
 
 from pyacemaker.errors import ConfigError, ConvergenceError, EngineError, EngineMissingError, PyacemakerError
 from pyacemaker.oracles.base import Oracle
-from pyacemaker.oracles.boxes import boxed
 from pyacemaker.oracles.calculators import CalculatorOracle, Job, Parameters, did_you_mean, one_line
 from pyacemaker.structures import AtomStructure, Labels
+from pyacemaker.structures.boxes import boxed
 
 if TYPE_CHECKING:
     from ase.calculators.calculator import Calculator
