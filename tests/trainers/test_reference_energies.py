@@ -142,7 +142,7 @@ def test_what_no_shift_explains_is_refused_with_its_likely_cause(scale: float, c
     if cause == "wrong charge":
         check_alignment(aligned, dataset, teacher, 1500.0)
         return
-    with pytest.raises(LevelOfTheoryError, match="do not speak of the same forces.*wrong units"):
+    with pytest.raises(LevelOfTheoryError, match=r"do not speak of the same forces.*wrong units"):
         check_alignment(aligned, dataset, teacher, 1500.0)
 
 

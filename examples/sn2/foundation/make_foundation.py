@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import torch
 from ase.build.rotate import rotation_matrix_from_points
 
 from pyacemaker.errors import OracleError
@@ -93,7 +94,7 @@ def main() -> None:
         write_structures(work / "more.xyz", Dataset(labelled(more(known))))
     write_training_file(work / "all.xyz", known + read_labelled(work / "more.xyz").structures)
     subprocess.run(command(work, arguments.epochs), cwd=work, env=single_thread_environment(), check=True)
-    shutil.copyfile(work / "foundation_stagetwo.model", OUT)
+    keep(work / "foundation_stagetwo.model", OUT)
     report(OUT, work / "test.xyz")
 
 
@@ -158,6 +159,13 @@ def labelled(structures: Iterator[AtomStructure]) -> Iterator[AtomStructure]:
             yield bare.replace(labels=ORACLE.label(bare))
         except OracleError:
             continue
+
+
+def keep(trained: Path, out: Path) -> None:
+    """Copy a model file. Every entry of the archive bears the file's name: a short one saves kilobytes."""
+    short = trained.with_name("m.model")
+    torch.save(torch.load(trained, map_location="cpu", weights_only=False), short)
+    shutil.copyfile(short, out)
 
 
 def isolated_atoms(path: Path) -> str:
