@@ -19,8 +19,8 @@ class MdStability(Gate):
 
     The first 200 steps drain what a start gives off as it slides into a well, as the exploration does: a
     reactant that is two electronvolts above its product would trip the guard of the temperature, whatever the
-    potential. The other guards look from the start. Atoms that come too close, forces, temperatures and energies off all measure, or numbers that are not
-    finite end one (`explore.dynamics.guards`). value: the share of trajectories that ended so.
+    potential. Atoms that come too close, forces, temperatures and energies off all measure, or numbers that
+    are not finite end one (`explore.dynamics.guards`). value: the share of trajectories that ended so.
     """
 
     name: ClassVar[str] = "md_stability"
