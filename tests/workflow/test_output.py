@@ -1,6 +1,9 @@
 """What is delivered, and what is not when the verdict fails."""
 
 import json
+import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -84,6 +87,37 @@ def test_the_lammps_input_starts_from_a_structure_with_its_types(finished):
     chosen = calmest(train, elements)
     assert sorted(found.symbols) == sorted(chosen.symbols)
     assert set(found.symbols) == set(elements)
+
+
+RUN_INPUT = """
+import sys
+from pyacemaker.errors import EngineMissingError
+from pyacemaker.potentials.lammps_library import has_pace, load_lammps
+try:
+    lmp = load_lammps()(cmdargs=["-screen", "none"])
+except EngineMissingError as error:
+    sys.exit(f"skip: {error}")
+if not has_pace(lmp):
+    sys.exit("skip: this LAMMPS has no pair style pace")
+lines = [line for line in open("in.lammps") if not line.startswith(("velocity", "run"))]
+lmp.commands_string("".join(lines) + "run 0")
+print(repr(lmp.get_thermo("pe")))
+"""
+
+
+@pytest.mark.lammps
+def test_the_lammps_input_runs_as_it_stands(finished, tmp_path):
+    """In a folder of its own and a process of its own, as users start it."""
+    folder = tmp_path / "output"
+    shutil.copytree(finished.directory / "output", folder)
+    done = subprocess.run([sys.executable, "-c", RUN_INPUT], cwd=folder, capture_output=True, text=True)
+    if "skip:" in done.stderr:
+        pytest.skip(done.stderr.strip())
+    assert done.returncode == 0, done.stderr
+    train = read_structures(finished.directory / "02_label" / "train.extxyz")
+    potential = ACEPotential.from_yace(folder / "potential.yace")
+    expected = potential.evaluate([calmest(train, potential.elements)])[0].energy
+    assert float(done.stdout) == pytest.approx(expected, rel=1e-9)
 
 
 def test_a_first_run_starts_from_the_calmest_structure():
