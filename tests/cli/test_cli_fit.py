@@ -80,7 +80,7 @@ def test_an_additive_baseline_in_the_settings(fit, tmp_path):
     answer = fit("--json", report, settings=SETTINGS + "baseline:\n  kind: zbl\n  window: [0.6, 1.0]\n")
     assert answer.code == 0, answer.err
     assert "hybrid/overlay" in json.loads(report.read_text())["use"]
-    assert "hybrid/overlay" in answer.err
+    assert "hybrid/overlay" in answer.out
 
 
 @pytest.mark.parametrize(

@@ -291,15 +291,33 @@ def test_errors_come_out_of_lammps(lammps):
 
 
 @pytest.mark.lammps
-def test_grades_of_every_state(lammps):
+@pytest.mark.parametrize("baseline", [None, ZBL], ids=["core", "overlay"])
+@pytest.mark.parametrize("route", ["external", "pace"])
+def test_grades_of_every_state(route, baseline, lammps):
+    """By `pace/extrapolation` where LAMMPS has it, else in Python; the trajectory is that without grades."""
     from conftest import ROOT
     from pyacemaker.potentials.extrapolation import ActiveSet
 
     graded = ROOT / "tests" / "data" / "active_set" / "cu-chebexpcos-82.asi"
-    potential = ACEPotential.from_yace(DATA / "cu-chebexpcos-82.yace")
+    potential = ACEPotential.from_yace(DATA / "cu-chebexpcos-82.yace").with_baseline(baseline)
     active = ActiveSet.load(graded, potential)
-    with LammpsDriver(copper(), potential, active_set=active) as driver:
-        states = driver.run(Nve(steps=10, interval=5, start_temperature=300))
-    for state in states:
+    runs = {}
+    for name, wanted in (("graded", active), ("plain", None)):
+        try:
+            driver = LammpsDriver(copper(), potential, route=route, active_set=wanted)
+        except EngineMissingError as error:
+            pytest.skip(str(error))
+        with driver:
+            if wanted is not None:
+                has = driver.lmp.has_style("pair", "pace/extrapolation")
+                assert driver.graded_by == ("lammps" if route == "pace" and has else "python")
+                expected = potential.evaluate([copper()])[0]
+                assert driver.labels().energy == pytest.approx(expected.energy, rel=1e-9)
+                assert np.abs(driver.labels().forces - expected.forces).max() < 1e-6
+            runs[name] = driver.run(Nve(steps=10, interval=5, start_temperature=300))
+    for state, plain in zip(runs["graded"], runs["plain"], strict=True):
         assert state.gamma.shape == (len(copper()),)
-        assert state.gamma == pytest.approx(active.grades([state.structure])[0])
+        assert state.gamma == pytest.approx(active.grades([state.structure])[0], rel=1e-6)
+        assert state.total_energy == pytest.approx(plain.total_energy, rel=1e-9)
+        assert state.structure.positions == pytest.approx(plain.structure.positions, abs=1e-7)
+        assert plain.gamma is None

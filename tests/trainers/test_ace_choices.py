@@ -227,17 +227,20 @@ def test_fitted_reference_energies_respect_isolated_atoms_and_help(cual):
 # baselines
 
 
-def test_an_additive_baseline_is_subtracted_and_said(cual, caplog):
-    baseline = Zbl(window=(0.6, 1.1))
-    with caplog.at_level(logging.WARNING):
-        found = fit_ace(cual, AceTrainer(**QUICK, baseline=baseline), test=cual[:10])
-    assert "use it together with it, as pair_style hybrid/overlay" in caplog.text
+def test_an_additive_baseline_is_subtracted_and_comes_along(cual, tmp_path):
+    """In memory and in the file that the trainer writes: nobody has to add it."""
+    trainer = AceTrainer(**QUICK, baseline=Zbl(window=(0.6, 1.1)))
+    found = fit_ace(cual, trainer, test=cual[:10])
+    assert "hybrid/overlay" in found.facts["use"]
     assert found.facts["baseline"]["kind"] == "zbl"
     assert found.facts["windows"] == {}
-    pairs = zip(found.potential.evaluate(cual), baseline.evaluate(cual), strict=True)
-    together = Accuracy.on(cual, [ace + zbl for ace, zbl in pairs])
+    assert found.potential.baseline == trainer.baseline
+    together = Accuracy.on(cual, found.potential.evaluate(cual))
     assert together == found.metrics.train
-    alone = Accuracy.on(cual, found.potential.evaluate(cual))
+    written = trainer.train(cual, out=tmp_path / "p.yace")
+    assert ACEPotential.from_yace(written.path).baseline == trainer.baseline
+    assert trainer.tested(written.path, cual, written.report())["test"] == together.as_dict()
+    alone = Accuracy.on(cual, found.potential.with_baseline(None).evaluate(cual))
     assert alone.forces_rmse_mev_per_angstrom > 1.1 * together.forces_rmse_mev_per_angstrom
 
 

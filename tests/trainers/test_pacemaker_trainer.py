@@ -455,16 +455,52 @@ def test_the_real_program_continues_and_extends(real, fitted, cual, tmp_path):
     assert extended.facts["total_functions"] > fitted.facts["total_functions"]
 
 
+class Interrupted(Exception):
+    """What ends a fit from outside, as a signal would."""
+
+
+def interrupted_after(iterations):
+    def progress(done, total):
+        if done >= iterations:
+            raise Interrupted
+
+    return progress
+
+
 @pytest.mark.pacemaker
 def test_the_real_program_goes_on_after_a_kill(real, cual, tmp_path):
-    killed = real.model_copy(update={"maxiter": 2000, "timeout_s": 60.0})
-    with pytest.raises(TrainingError, match="ran past its limit"):
-        killed.train(cual[:9], out=tmp_path / "p.yace", workdir=tmp_path)
+    """Killed by SIGKILL at some iteration past the 30th, and started again for the last three."""
+    killed = real.model_copy(update={"maxiter": 2000})
+    with pytest.raises(Interrupted):
+        killed.train(
+            cual[:9], out=tmp_path / "p.yace", workdir=tmp_path, progress=interrupted_after(iterations=30)
+        )
     reached = read_metrics(tmp_path / "pacemaker" / "metrics.txt")
-    run = PacemakerRun(PacemakerPrograms.find(real.command), tmp_path / "pacemaker", 3)
+    planned = int(reached[-1]["iter_num"]) + 3
+    run = PacemakerRun(PacemakerPrograms.find(real.command), tmp_path / "pacemaker", planned)
     rows = run.execute().rows
     assert rows[0]["loss"] == pytest.approx(reached[-1]["loss"], rel=0.3)
     assert rows[0]["loss"] < 0.5 * reached[0]["loss"]
+    assert 1 <= rows[-1]["iter_num"] <= 3
+    assert run.is_finished()
+
+
+@pytest.mark.pacemaker
+def test_the_real_program_ends_at_the_limit_of_time(real, cual, tmp_path):
+    """However far it has come, also before its first iteration; nothing of its group stays behind."""
+    impatient = real.model_copy(update={"maxiter": 100000, "timeout_s": 15.0})
+    with pytest.raises(TrainingError, match="ran past its limit of 15 s"):
+        impatient.train(cual[:9], out=tmp_path / "p.yace", workdir=tmp_path)
+    assert not (tmp_path / "p.yace").exists()
+    here = str(tmp_path / "pacemaker")
+    assert not [link for link in Path("/proc").glob("[0-9]*/cwd") if _points_to(link, here)]
+
+
+def _points_to(link, directory):
+    try:
+        return os.readlink(link) == directory
+    except OSError:
+        return False
 
 
 @pytest.mark.pacemaker

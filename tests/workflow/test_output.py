@@ -1,15 +1,22 @@
 """What is delivered, and what is not when the verdict fails."""
 
 import json
+import shutil
+import subprocess
+import sys
 
+import numpy as np
 import pytest
+from ase import Atoms
+from ase.build import molecule
 
 from pyacemaker.config import load_config
 from pyacemaker.files import write_atomic
 from pyacemaker.potentials.ace import ACEPotential
 from pyacemaker.potentials.extrapolation import ActiveSet
+from pyacemaker.structures import AtomStructure, Dataset, Labels
 from pyacemaker.structures.formats import read_structures
-from pyacemaker.workflow.output import lammps_input, publish
+from pyacemaker.workflow.output import calmest, lammps_input, publish
 from pyacemaker.workflow.step import Manifest, hash_outputs
 from pyacemaker.workflow.steps.delta import DELTA
 
@@ -32,6 +39,7 @@ def test_publishing_again_gives_the_same_files(finished, run_copy):
         "potential.yace",
         "potential.json",
         "in.lammps",
+        "structure.data",
         "potential.asi",
         "potential.yaml",
     )
@@ -64,6 +72,63 @@ def test_a_failed_verdict_ends_the_command_with_1_and_the_table(finished, run_co
 def test_the_lammps_input_holds_what_lammps_needs(finished, command):
     potential = ACEPotential.from_yace(finished.directory / "output" / "potential.yace")
     assert command in lammps_input(potential).splitlines()
+
+
+def test_the_lammps_input_starts_from_a_structure_with_its_types(finished):
+    """Type t is the t-th element of the potential, also where the structure lacks some."""
+    from ase.io import read
+
+    output = finished.directory / "output"
+    elements = ACEPotential.from_yace(output / "potential.yace").elements
+    head = (output / "structure.data").read_text()
+    assert f"{len(elements)} atom types" in " ".join(head.split())
+    found = read(output / "structure.data", format="lammps-data", units="metal", atom_style="atomic")
+    train = read_structures(finished.directory / "02_label" / "train.extxyz")
+    chosen = calmest(train, elements)
+    assert sorted(found.symbols) == sorted(chosen.symbols)
+    assert set(found.symbols) == set(elements)
+
+
+RUN_INPUT = """
+import sys
+from pyacemaker.errors import EngineMissingError
+from pyacemaker.potentials.lammps_library import has_pace, load_lammps
+try:
+    lmp = load_lammps()(cmdargs=["-screen", "none"])
+except EngineMissingError as error:
+    sys.exit(f"skip: {error}")
+if not has_pace(lmp):
+    sys.exit("skip: this LAMMPS has no pair style pace")
+lines = [line for line in open("in.lammps") if not line.startswith(("velocity", "run"))]
+lmp.commands_string("".join(lines) + "run 0")
+print(repr(lmp.get_thermo("pe")))
+"""
+
+
+@pytest.mark.lammps
+def test_the_lammps_input_runs_as_it_stands(finished, tmp_path):
+    """In a folder of its own and a process of its own, as users start it."""
+    folder = tmp_path / "output"
+    shutil.copytree(finished.directory / "output", folder)
+    done = subprocess.run([sys.executable, "-c", RUN_INPUT], cwd=folder, capture_output=True, text=True)
+    if "skip:" in done.stderr:
+        pytest.skip(done.stderr.strip())
+    assert done.returncode == 0, done.stderr
+    train = read_structures(finished.directory / "02_label" / "train.extxyz")
+    potential = ACEPotential.from_yace(folder / "potential.yace")
+    expected = potential.evaluate([calmest(train, potential.elements)])[0].energy
+    assert float(done.stdout) == pytest.approx(expected, rel=1e-9)
+
+
+def test_a_first_run_starts_from_the_calmest_structure():
+    def water(force, **changes):
+        labels = Labels(0.0, np.full((3, 3), force))
+        return AtomStructure.from_atoms(molecule("H2O")).replace(labels=labels, **changes)
+
+    lone = AtomStructure.from_atoms(Atoms("O")).replace(labels=Labels(0.0, np.zeros((1, 3))))
+    slab = water(0.0, cell=10.0 * np.eye(3), pbc=np.array([True, True, False]))
+    data = Dataset([lone, slab, water(2.0), water(0.5), water(1.0)])
+    assert calmest(data, ("H", "O")) is data[3]
 
 
 def test_a_run_with_a_baseline_under_the_potential_delivers_both(finished, run_copy, tiny, cli, tmp_path):

@@ -52,7 +52,7 @@ def fit(
     from pyacemaker.cli.display import shown
     from pyacemaker.errors import ConfigError, PotentialFormatError
     from pyacemaker.located_yaml import load_settings
-    from pyacemaker.potentials.ace import ACEPotential, add_baseline
+    from pyacemaker.potentials.ace import ACEPotential
     from pyacemaker.processes import available_cores
     from pyacemaker.structures import Dataset
     from pyacemaker.structures.dataset import within
@@ -89,7 +89,6 @@ def fit(
         if test is not None:
             with within(test):
                 report |= trainer.tested(output, structures, report)
-    add_baseline(output, trainer.additive_baseline)
     errors: dict[str, dict[str, float]] = {name: report[name] for name in ("train", "test") if name in report}
     labels = {"train": data.n_labels, "test": len(structures)}
     typer.echo(", ".join(f"{count} labels to {name}" for name, count in labels.items()))

@@ -21,7 +21,13 @@ from typing import Any, Literal, Self
 import numpy as np
 from ase.data import atomic_masses, atomic_numbers
 
-from pyacemaker.errors import ConfigError, DataError, EngineMissingError, UnsupportedElementError
+from pyacemaker.errors import (
+    ConfigError,
+    DataError,
+    EngineMissingError,
+    PotentialFormatError,
+    UnsupportedElementError,
+)
 from pyacemaker.potentials.ace import ACEPotential
 from pyacemaker.potentials.extrapolation import ActiveSet
 from pyacemaker.potentials.fix_external import FixExternal, box_to_cell
@@ -67,7 +73,8 @@ class LammpsDriver:
 
     structure: periodic in any directions, with a box that follows the atoms in the others. potential: its
     baseline comes along. route: None takes `pace` where LAMMPS has it, else `external`. baseline_route: of
-    route `external`; with `pace` a baseline is a pair style. active_set: grades of every stored state.
+    route `external`; with `pace` a baseline is a pair style. active_set: grades of every stored state, by
+    `pace/extrapolation` where LAMMPS has it, else by this package; `graded_by` says which.
     Raises `EngineMissingError` where LAMMPS, or the route asked for, is not there, and
     `UnsupportedElementError` for elements that the potential lacks.
     """
@@ -92,6 +99,8 @@ class LammpsDriver:
             )
         self._prism, self._shift = _oriented(structure)
         self._callback: FixExternal | None = None
+        self.graded_by: Literal["lammps", "python"] = "python"
+        self._left_out = 0.0  # eV: Σ E0, which pace/extrapolation does not know
         lammps = load_lammps()
         self._folder = TemporaryDirectory(prefix="pyacemaker-lammps-")
         self.lmp = lammps(cmdargs=["-screen", "none", "-log", "none" if log is None else str(log), "-nocite"])
@@ -109,7 +118,8 @@ class LammpsDriver:
         structure's own orientation and order."""
         self._command("run 0 post no")
         forces = self._prism.vector_to_ase(self._gathered("f", 1))
-        return Labels(float(self.lmp.get_thermo("pe")), np.asarray(forces), self._stress())
+        energy = float(self.lmp.get_thermo("pe")) + self._left_out
+        return Labels(energy, np.asarray(forces), self._stress())
 
     def run(self, ensemble: Ensemble) -> list[LammpsState]:
         """Molecular dynamics; the states at the start and every `ensemble.interval` steps.
@@ -208,10 +218,24 @@ class LammpsDriver:
             self.lmp.set_fix_external_callback("pf", self._callback, self.lmp)
 
     def _written(self) -> tuple[AceStyle, str]:
-        """The potential's files for the pair style: `.yace`."""
-        path = Path(self._folder.name) / "potential.yace"
-        self.potential.with_baseline(None).to_yace(path)
-        return "pace", str(path)
+        """The pair style and its files: the `.yace`, or the B-basis `.yaml` and the `.asi` for grades."""
+        from pyacemaker.ace.b_basis import write_b_yaml
+
+        yace, yaml, asi = (Path(self._folder.name) / f"potential.{end}" for end in ("yace", "yaml", "asi"))
+        if self.active_set is not None and self.lmp.has_style("pair", "pace/extrapolation"):
+            try:
+                write_b_yaml(self.potential.model, yaml)
+            except PotentialFormatError as error:
+                logger.info("grades are computed outside of LAMMPS: %s", error)
+            else:
+                self.active_set.save(asi)
+                model = self.potential.model
+                e0 = dict(zip(model.elements, map(float, model.e0), strict=True))
+                self.graded_by = "lammps"
+                self._left_out = sum(e0[symbol] for symbol in self.structure.symbols)
+                return "pace/extrapolation", f"{yaml} {asi}"
+        self.potential.with_baseline(None).to_yace(yace)
+        return "pace", str(yace)
 
     def _settle(self) -> None:
         self._commands(
@@ -233,13 +257,24 @@ class LammpsDriver:
         thermo = {name: float(self.lmp.get_thermo(name)) for name in ("pe", "etotal", "temp", "press")}
         return LammpsState(
             int(self.lmp.extract_global("ntimestep")),
-            thermo["pe"],
-            thermo["etotal"],
+            thermo["pe"] + self._left_out,
+            thermo["etotal"] + self._left_out,
             thermo["temp"],
             thermo["press"] / _BAR_PER_GPA,
             now,
-            None if self.active_set is None else self.active_set.grades([now])[0],
+            self._grades(now),
         )
+
+    def _grades(self, now: AtomStructure) -> FloatArray | None:
+        """(n,): γ of the atoms where they are now."""
+        if self.active_set is None:
+            return None
+        if self.graded_by == "python":
+            return self.active_set.grades([now])[0]
+        self._commands(["fix gamma all pair 1 pace/extrapolation gamma 1", "run 0 post no"])
+        grades = np.array(self.lmp.gather("f_gamma", 1, 1), dtype=np.float64)
+        self._command("unfix gamma")
+        return grades
 
     def _gathered(self, name: str, kind: int) -> FloatArray:
         """(n, 3): a property of all atoms in the structure's order."""

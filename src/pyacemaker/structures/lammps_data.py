@@ -1,6 +1,6 @@
 """LAMMPS data files, `atom_style atomic`: one structure each."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from pyacemaker.files import replacing
@@ -11,16 +11,19 @@ MARGIN = 15.0
 """Å: empty space around what has no cell."""
 
 
-def write_lammps_data(path: Path, structures: Iterable[AtomStructure]) -> list[Path]:
+def write_lammps_data(
+    path: Path, structures: Iterable[AtomStructure], types: Sequence[str] | None = None
+) -> list[Path]:
     """Write `units metal` data files (Å), atomically; their names.
 
-    One structure is written to `path`, several to `NAME-00000.data` and so on. Types are the elements of all
-    structures in alphabetical order, named beside their masses. LAMMPS wants the first cell vector along x
+    One structure is written to `path`, several to `NAME-00000.data` and so on. types: types[t − 1] is the
+    element of type t; None: the elements of all structures in alphabetical order. They are named beside
+    their masses. LAMMPS wants the first cell vector along x
     and the second in the xy plane: the structure is turned accordingly. What has no volume gets a box. The
     first line tells tag, id, and the energy where there is one; other labels have no place in this format.
     """
     found = list(structures)
-    elements = sorted({symbol for structure in found for symbol in structure.symbols})
+    elements = list(types or sorted({symbol for structure in found for symbol in structure.symbols}))
     width = max(5, len(str(len(found))))
     names = [path.with_name(f"{path.stem}-{k:0{width}d}{path.suffix}") for k in range(len(found))]
     names = names if len(found) > 1 else [path]

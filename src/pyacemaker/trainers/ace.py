@@ -289,12 +289,12 @@ class AceTrainer(ShortRange, Trainer):
 
         training, baseline = fitted.labelled, self.additive_baseline
         with replacing(out) as aside:
-            write_yace(fitted.model(), aside)
+            write_yace(fitted.model(), aside, None if baseline is None else baseline.model_dump(mode="json"))
             potential = ACEPotential.from_yace(aside)
-            train = accuracy(potential, training, baseline)
+            train = accuracy(potential, training)
             check_accuracy(train, training)
         held_out = test.labelled() if test is not None else Dataset()
-        validation = accuracy(potential, held_out, baseline) if len(held_out) else None
+        validation = accuracy(potential, held_out) if len(held_out) else None
         loss = None if validation is None else mean_loss(validation, self.energy_weight, self.forces_weight)
         metrics = TrainingMetrics(train, validation, time.monotonic() - started, loss)
         facts = fitted.facts() | baseline_facts(baseline)
@@ -302,7 +302,7 @@ class AceTrainer(ShortRange, Trainer):
             facts["counts"]["test"] = asdict(LabelCounts.of(held_out))
         logger.info("ACE fit: %s functions, ridge %.1e, %s", facts["functions"], facts["ridge"], train)
         if baseline is not None:
-            logger.warning("%s: %s", out, facts["use"])
+            logger.info("%s: %s", out, facts["use"])
         return TrainedPotential(out, metrics, facts)
 
     def tested(self, path: Path, test: Dataset, report: Mapping[str, Any]) -> dict[str, Any]:
@@ -312,7 +312,8 @@ class AceTrainer(ShortRange, Trainer):
         """
         from pyacemaker.potentials.ace import ACEPotential
 
-        found = accuracy(ACEPotential.from_yace(path), test, self.additive_baseline)
+        potential = ACEPotential.from_yace(path).with_baseline(self.additive_baseline)
+        found = accuracy(potential, test)
         counts = {**report["counts"], "test": asdict(LabelCounts.of(test))}
         return {"test": found.as_dict(), "counts": counts}
 

@@ -88,12 +88,12 @@ def baseline_labels(dataset: Dataset, baseline: "Baseline") -> list[Labels]:
 
 
 def baseline_facts(baseline: "Baseline | None") -> dict[str, Any]:
-    """What has to be said of a potential that only corrects an additive baseline; empty without one."""
+    """What has to be said of a potential with an additive baseline under it; empty without one."""
     if baseline is None:
         return {}
     use = (
-        "this potential is only the correction to the additive baseline: use it together with it, as "
-        "pair_style hybrid/overlay in LAMMPS or as a SumPotential"
+        "the potential names its additive baseline, which this package adds; LAMMPS takes it as a pair style "
+        "of its own, in a hybrid/overlay with pace"
     )
     return {"baseline": baseline.model_dump(mode="json"), "use": use}
 
@@ -144,13 +144,9 @@ def softened(training: Sequence[AtomStructure], soft_force: float | None) -> Flo
     return weights / (1.0 + (largest / soft_force) ** 2)
 
 
-def accuracy(potential: "ACEPotential", dataset: Dataset, baseline: "Baseline | None") -> Accuracy:
-    """The errors of the potential, plus the baseline where there is one, on the structures' labels."""
-    predicted = potential.evaluate(dataset)
-    if baseline is not None:
-        pairs = zip(predicted, baseline_labels(dataset, baseline), strict=True)
-        predicted = [of_potential + of_baseline for of_potential, of_baseline in pairs]
-    return Accuracy.on(dataset, predicted)
+def accuracy(potential: "ACEPotential", dataset: Dataset) -> Accuracy:
+    """The errors of the potential, its baseline included, on the structures' labels."""
+    return Accuracy.on(dataset, potential.evaluate(dataset))
 
 
 def check_accuracy(found: Accuracy, training: Dataset) -> None:

@@ -252,11 +252,11 @@ class PacemakerTrainer(PacemakerInput, Trainer):
         with replacing(out) as aside:
             aside.write_text(text, encoding="utf-8")
             potential = ACEPotential.from_yace(aside)
-            train = accuracy(potential, training, None)
+            train = accuracy(potential, training)
             check_accuracy(train, training)
             with replacing(out.with_suffix(".yaml")) as basis:
                 basis.write_bytes((directory / OUTPUT).read_bytes())
-        validation = accuracy(potential, held_out, None) if len(held_out) else None
+        validation = accuracy(potential, held_out) if len(held_out) else None
         rows = read_metrics(directory / "test_metrics.txt")
         loss = float(rows[-1]["loss"]) if rows and validation is not None else None
         metrics = TrainingMetrics(train, validation, time.monotonic() - started, loss)

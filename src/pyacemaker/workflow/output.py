@@ -2,19 +2,25 @@
 
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 import pyacemaker
 from pyacemaker.config import PyAceConfig
 from pyacemaker.files import replacing, sha256_file, write_atomic, write_json
 from pyacemaker.potentials.ace import ACEPotential
+from pyacemaker.structures import AtomStructure, Dataset
+from pyacemaker.structures.formats import read_structures
+from pyacemaker.structures.lammps_data import write_lammps_data
 from pyacemaker.structures.store import LabelStore, Ledger
 from pyacemaker.validation.gates import verdicts, with_gates
 from pyacemaker.workflow.state import WorkflowState
 
-ALWAYS = ("potential.yace", "potential.json", "in.lammps")
+ALWAYS = ("potential.yace", "potential.json", "in.lammps", "structure.data")
 OUTDATED = ("report.html",)
 WITH_ACTIVE_SET = ("potential.asi", "potential.yaml")
 """What is delivered when the verdict passes, and besides when there is an active set; and what an earlier
@@ -24,9 +30,9 @@ run may have said of it."""
 def publish(config: PyAceConfig, run_dir: Path) -> dict[str, Any]:
     """Write `output/` from the finished steps and return the metrics.
 
-    `metrics.json` is always written; `potential.yace`, its model card `potential.json` and `in.lammps` only
-    when the verdict passes, `potential.asi` and `potential.yaml` only when there also is an active set;
-    earlier ones are removed.
+    `metrics.json` is always written; `potential.yace`, its model card `potential.json`, `in.lammps` and the
+    `structure.data` that it starts from only when the verdict passes, `potential.asi` and `potential.yaml`
+    only when there also is an active set; earlier ones are removed.
     """
     output = run_dir / "output"
     delta = run_dir / "07_delta"
@@ -47,6 +53,9 @@ def publish(config: PyAceConfig, run_dir: Path) -> dict[str, Any]:
             shutil.copyfile(delta / "final.yace", aside)
         write_json(output / "potential.json", _card(config, run_dir, metrics))
         write_atomic(output / "in.lammps", lammps_input(potential, graded=graded))
+        labelled = read_structures(run_dir / "02_label" / "train.extxyz")
+        start = calmest(labelled, potential.elements)
+        write_lammps_data(output / "structure.data", [start], potential.elements)
     if passed and graded:
         from pyacemaker.ace.b_basis import write_b_yaml
 
@@ -70,6 +79,21 @@ def _remove(output: Path, *names: str) -> None:
         (output / name).unlink(missing_ok=True)
 
 
+def calmest(structures: Dataset, elements: Sequence[str]) -> AtomStructure:
+    """What a first run in LAMMPS starts from: most elements, smallest forces.
+
+    Lone atoms and what is periodic in some directions only are the last choice.
+    """
+
+    def rank(structure: AtomStructure) -> tuple[bool, int, float]:
+        whole = len(structure) > 1 and structure.pbc.all() == structure.pbc.any()
+        forces = np.zeros((1, 3)) if structure.labels is None else structure.labels.forces
+        largest = float(np.linalg.norm(forces, axis=1).max())
+        return not whole, len(set(elements) - set(structure.symbols)), largest
+
+    return min(structures, key=rank)
+
+
 def lammps_input(potential: ACEPotential, *, graded: bool = False) -> str:
     """A commented LAMMPS input that reads `potential.yace`; types follow the order of its elements.
 
@@ -80,6 +104,7 @@ def lammps_input(potential: ACEPotential, *, graded: bool = False) -> str:
     elements, files = potential.elements, "potential.yace"
     lines = [
         "# needs LAMMPS with the ML-PACE package; run in the folder that holds potential.yace",
+        "# structure.data is one of the labelled structures: put yours in its place, with the same types",
         "# types: " + ", ".join(f"{i} = {symbol}" for i, symbol in enumerate(elements, start=1)),
     ]
     if potential.baseline is not None:
