@@ -1,15 +1,13 @@
 """Does molecular dynamics at the highest temperature stay physical?"""
 
 import math
-from collections import Counter
 from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import PositiveInt
 
 from pyacemaker.generators.langevin import TrajectoryPlan
-from pyacemaker.structures import AtomStructure, Dataset
-from pyacemaker.units import BOLTZMANN_EV_PER_KELVIN
+from pyacemaker.structures import Dataset
 from pyacemaker.validation.gate import Gate, Limit, Measured, Subject
 
 _FRAMES = 25  # kept of each trajectory, for the extrapolation grades
@@ -52,9 +50,9 @@ class MdStability(Gate):
         )
 
     def plans(self, train: Dataset, temperature: float, seed: int) -> tuple[TrajectoryPlan, ...]:
-        """The trajectories, from labelled structures with small forces and energies; temperature: K."""
+        """The trajectories, from labelled structures with small forces; temperature: K."""
         rng = np.random.default_rng(seed)
-        starts = calm_starts(train, self.n_trajectories, temperature)
+        starts = calm_starts(train, self.n_trajectories)
         interval = math.ceil(self.steps / _FRAMES)
         return tuple(
             TrajectoryPlan(
@@ -70,44 +68,21 @@ class MdStability(Gate):
         )
 
 
-def calm_starts(train: Dataset, n: int, temperature: float) -> Dataset:
+def calm_starts(train: Dataset, n: int) -> Dataset:
     """`n` labelled structures of at least two atoms to start from, the one with the smallest force first.
 
-    From the calmer half, evenly over the order of their largest forces; isolated atoms and dimers are left
-    out, and so is what lies higher above the lowest energy of its composition than thermal motion carries
-    atoms, 3/2 k_B T each (`temperature`: K): a start that is strained by some eV heats up beyond all bounds
-    with a perfect potential too. Where that leaves fewer than `n`, the next lowest follow.
+    From the calmer half, evenly over their tags' order; isolated atoms and dimers are left out.
     """
     fit = [
         s for s in train if s.labels is not None and len(s) > 1 and s.tag not in ("dimer", "isolated_atom")
     ]
-    lowest: dict[_Composition, float] = {}
-    for structure in fit:
-        key, energy = _composition(structure), _energy_per_atom(structure)
-        lowest[key] = min(energy, lowest.get(key, math.inf))
-
-    def excess(structure: AtomStructure) -> float:
-        return _energy_per_atom(structure) - lowest[_composition(structure)]
-
-    calm = sorted(fit, key=_largest_force)[: max(1, (len(fit) + 1) // 2)]
-    thermal = sum(excess(structure) <= 1.5 * BOLTZMANN_EV_PER_KELVIN * temperature for structure in calm)
-    kept = sorted(sorted(calm, key=excess)[: max(n, thermal)], key=_largest_force)
-    if not kept:
-        return Dataset()
-    return Dataset(kept[int(k)] for k in np.unique(np.linspace(0, len(kept) - 1, n).round()))
-
-
-_Composition = frozenset[tuple[str, float]]
-
-
-def _composition(structure: AtomStructure) -> _Composition:
-    """The shares of the elements."""
-    counts = Counter(structure.symbols)
-    return frozenset((symbol, count / len(structure)) for symbol, count in counts.items())
-
-
-def _energy_per_atom(structure: Any) -> float:
-    return float(structure.labels.energy / len(structure))
+    order = sorted(fit, key=_largest_force)
+    calm = order[: max(1, (len(order) + 1) // 2)]
+    return (
+        Dataset(calm[int(k)] for k in np.unique(np.linspace(0, len(calm) - 1, n).round()))
+        if calm
+        else Dataset()
+    )
 
 
 def _largest_force(structure: Any) -> float:
