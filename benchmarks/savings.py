@@ -153,7 +153,7 @@ ALLOY = System(
             ]
         },
         "label": {"n_train": 24},
-        "finetune": {"epochs": 60, "lr": 0.003, "scheduler_gamma": 0.95},
+        "finetune": {"epochs": 300},
         "explore": {
             "n_structures": 600,
             "temperatures": [300, 900, 1500],

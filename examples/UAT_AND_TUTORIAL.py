@@ -120,11 +120,10 @@ def distance(structure: AtomStructure, i: int, j: int) -> float:
 # ## 2. The config
 #
 # `examples/sn2/config.yaml` is the whole input. In full it is used as it stands. The rehearsal keeps its
-# structure and shrinks the work; a potential for research needs the larger figures.
+# structure and its labels, and shrinks the rest; a potential for research needs the larger figures.
 
 # %%
 SMALLER = {
-    "label": {"n_train": 36, "n_test": 20},
     "finetune": {"epochs": 25},
     "explore": {"n_structures": 120, "n_trajectories": 6},
     "base": {"functions": 150},

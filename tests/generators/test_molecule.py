@@ -72,6 +72,13 @@ def test_same_seed_same_candidates_and_another_seed_others(methanol):
     assert other.tag_counts().keys() == methanol.tag_counts().keys()
 
 
+@pytest.mark.parametrize(
+    ("name", "multiplicity"), [("O2", 3), ("CH2_s3B1d", 3), ("CH2_s1A1d", None), ("NO", 2)]
+)
+def test_named_molecules_have_the_spin_of_their_ground_state(name, multiplicity):
+    assert [s.multiplicity for s in MoleculeGenerator(molecule=name).inputs()] == [multiplicity]
+
+
 @pytest.mark.parametrize("name", ["H", "H2", "CO2"])
 def test_atoms_and_linear_molecules(name):
     found = made(molecule=name)

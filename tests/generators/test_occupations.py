@@ -73,6 +73,21 @@ def test_compositions_reach_both_ends_and_stay_in_range():
     assert spread_compositions(4, [(0.4, 0.45), (0, 1)], 3) == []
 
 
+@pytest.mark.parametrize(("elements", "sites"), [(3, 16), (4, 12), (6, 32), (8, 64)])
+def test_half_of_the_compositions_hold_every_element_and_the_others_reach_the_edges(elements, sites):
+    found = spread_compositions(sites, [(0.0, 1.0)] * elements, 14)
+    complete = [counts for counts in found if min(counts) > 0]
+    assert 7 <= len(complete) < len(found) == 14
+    assert found == spread_compositions(sites, [(0.0, 1.0)] * elements, 14)
+
+
+def test_narrow_shares_of_many_elements_are_met():
+    narrow = [(0.1, 0.15)] * 8
+    found = spread_compositions(64, narrow, 9)
+    assert len(found) == 9
+    assert all(sum(counts) == 64 and min(counts) >= 7 and max(counts) <= 9 for counts in found)
+
+
 def test_swaps_exchange_unlike_atoms_only():
     rng = np.random.default_rng(0)
     mixed = occupied(FCC, SITES, random_occupation(ELEMENTS, (4, 12), rng))

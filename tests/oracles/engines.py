@@ -40,7 +40,7 @@ class PlaneWaveEngine:
 
     def test_the_grid_is_centred_on_gamma(self, oracle):
         """Two k-points along x are one k-point of the cell that is twice as long, if both hold Γ."""
-        from pyacemaker.oracles.boxes import kpoint_grid
+        from pyacemaker.structures.boxes import kpoint_grid
 
         cell = np.array(BOND.cell)
         shifted = BOND.positions + cell[0]

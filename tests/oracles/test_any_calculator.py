@@ -193,6 +193,13 @@ class TestPlugins:
         with pytest.raises(ConfigError, match="has no Nothing"):
             AnyCalculatorOracle(calculator="toy_calculators:Nothing").check_settings()
 
+    def test_a_calculator_without_forces(self):
+        oracle = AnyCalculatorOracle(calculator="ase.calculators.acn:ACN")
+        oracle.check_settings()
+        oracle = AnyCalculatorOracle(calculator="toy_calculators:EnergyOnly")
+        with pytest.raises(ConfigError, match="has no forces, only energy"):
+            oracle.check_settings()
+
     def test_settings_that_the_calculator_does_not_know(self):
         for name, wrong, right in (
             ("emt:EMT", "nonsense", "asap_cutoff"),

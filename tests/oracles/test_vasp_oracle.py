@@ -17,10 +17,11 @@ from pyacemaker.errors import (
     EngineMissingError,
     OracleCrashError,
     OracleError,
+    UnphysicalLabelError,
     UnsupportedElementError,
 )
 from pyacemaker.oracles import VaspOracle
-from pyacemaker.oracles.vasp import check_electronic_convergence
+from pyacemaker.oracles.vasp import check_drift, check_electronic_convergence
 from pyacemaker.oracles.vasp_custodian import forbidden_changes, incar_tags, inputs
 from pyacemaker.structures import AtomStructure
 
@@ -107,6 +108,12 @@ class TestOutput:
             return
         with pytest.raises(ConvergenceError):
             check_electronic_convergence(REAL / name)
+
+    def test_the_drift_that_vasp_takes_out_of_its_forces_is_judged(self):
+        """ASE's own file says -0.0249 along one axis, while its forces sum to nothing."""
+        check_drift(REAL / "OUTCAR_example_1", 0.03)
+        with pytest.raises(UnphysicalLabelError, match=r"sum to 0\.025 eV/Å instead of zero \(total drift"):
+            check_drift(REAL / "OUTCAR_example_1", 0.02)
 
     def test_an_outcar_that_ends_too_early_is_a_crash(self, tmp_path):
         text = CONVERGED.read_text()

@@ -41,3 +41,9 @@ class PlainLennardJones(LennardJones):
 
 def no_calculator():
     return None
+
+
+class EnergyOnly(Calculator):
+    """As many-body methods without analytic gradients are."""
+
+    implemented_properties = ("energy",)

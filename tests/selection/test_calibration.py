@@ -73,8 +73,21 @@ def test_normal_errors_are_calibrated_by_their_scale() -> None:
 
 def test_the_coverage_curve_is_the_diagonal_where_both_sets_are_alike() -> None:
     uncertainty, errors = drawn(40_000)
-    ratios = np.abs(errors) / uncertainty
-    for level, covered in coverage_curve(ratios[:20_000], ratios[20_000:]):
+    sets = [
+        (uncertainty[part], np.abs(errors[part]), ["md"] * 20_000) for part in np.split(np.arange(40_000), 2)
+    ]
+    for level, covered in coverage_curve(*sets):
+        assert covered == pytest.approx(level, abs=0.02)
+
+
+def test_the_coverage_curve_is_that_of_the_bounds_of_each_tag() -> None:
+    """Two tags with errors of another size: pooled factors would cover all of one and half of the other."""
+    uncertainty, errors = drawn(40_000)
+    tags = np.where(np.arange(40_000) % 2, "hot", "cold")
+    errors = np.abs(errors) * np.where(tags == "hot", 10.0, 1.0)
+    known = (uncertainty[:20_000], errors[:20_000], tags[:20_000].tolist())
+    hot = np.arange(20_000, 40_000)[tags[20_000:] == "hot"]
+    for level, covered in coverage_curve(known, (uncertainty[hot], errors[hot], tags[hot].tolist())):
         assert covered == pytest.approx(level, abs=0.02)
 
 

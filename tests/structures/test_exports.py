@@ -253,3 +253,17 @@ def test_where_there_are_no_labels(tmp_path):
     LabelStore(tmp_path).get("")
     with pytest.raises(DataError, match="holds no labels yet"):
         export_labels(tmp_path, tmp_path / "a.db")
+
+
+@pytest.mark.parametrize("periodic", [(True, True, False), (True, False, False), (False, False, True)])
+def test_sheets_and_wires_without_all_vectors_keep_those_they_have(tmp_path, periodic):
+    cell = np.array([[2.46, 0.0, 0.0], [-1.23, 2.13, 0.0], [0.0, 0.0, 2.5]]) * np.array(periodic)[:, None]
+    sheet = AtomStructure(
+        np.array([6, 6]), np.array([[0.0, 0.0, 0.0], [0.0, 1.42, 0.0]]), cell, np.array(periodic)
+    )
+    export_structures(tmp_path / "a.data", [sheet])
+    found = ase.io.read(tmp_path / "a.data", format="lammps-data", atom_style="atomic")
+    lengths = np.linalg.norm(found.cell, axis=1)
+    for axis in np.flatnonzero(periodic):
+        assert np.min(np.abs(lengths - np.linalg.norm(cell[axis]))) < 1e-6
+    assert found.get_distance(0, 1, mic=False) == pytest.approx(1.42, abs=1e-6)

@@ -183,6 +183,17 @@ def test_ase_s_calculator_results_are_labels_whatever_the_format(tmp_path):
         assert labels.stress == pytest.approx(stress, rel=1e-12)
 
 
+def test_a_name_that_ends_in_gz_gets_a_compressed_file_with_the_same_bytes_every_time(tmp_path):
+    structures = read_structures(DATA / "sn2_small.xyz")
+    for name in ("a.xyz.gz", "b.xyz.gz"):
+        write_structures(tmp_path / name, structures)
+    packed = (tmp_path / "a.xyz.gz").read_bytes()
+    assert packed == (tmp_path / "b.xyz.gz").read_bytes()
+    write_structures(tmp_path / "plain.xyz", structures)
+    assert gzip.decompress(packed) == (tmp_path / "plain.xyz").read_bytes()
+    assert read_structures(tmp_path / "a.xyz.gz").ids == structures.ids
+
+
 def test_a_gzipped_file_and_one_with_an_unknown_suffix_are_read(tmp_path):
     text = (DATA / "sn2_small.xyz").read_bytes()
     (tmp_path / "a.xyz.gz").write_bytes(gzip.compress(text))

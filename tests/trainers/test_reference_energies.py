@@ -139,7 +139,11 @@ def test_what_no_shift_explains_is_refused_with_its_likely_cause(scale: float, c
     with pytest.raises(LevelOfTheoryError, match=cause):
         check_alignment(aligned, dataset, teacher, 500.0)
     check_alignment(aligned, dataset, teacher, None)
-    check_alignment(aligned, dataset, teacher, 1500.0)
+    if cause == "wrong charge":
+        check_alignment(aligned, dataset, teacher, 1500.0)
+        return
+    with pytest.raises(LevelOfTheoryError, match=r"do not speak of the same forces.*wrong units"):
+        check_alignment(aligned, dataset, teacher, 1500.0)
 
 
 def test_dimers_do_not_shift_the_references() -> None:

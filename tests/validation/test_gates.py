@@ -301,7 +301,7 @@ def test_a_stable_potential_runs_and_one_that_explodes_is_told():
     stable = subject(METAL, plans=plans, temperature=300.0, explored=(4, 1))
     found = gate.measure(stable)
     assert (found.value, found.teacher) == (0.0, 25.0)
-    assert len(stable.trajectories()[0].frames) == 15
+    assert len(stable.trajectories()[0].frames) == 23
     assert stable.trajectories()[0].steps == 30
     cold = CalculatorPotential(lambda: LennardJones(epsilon=5.0, sigma=3.4, rc=6.0, smooth=True), ("Cu",))
     found = gate.measure(subject(cold, plans=plans, temperature=300.0))

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,13 @@ import slow_oracle
 from pydantic import TypeAdapter
 from slow_oracle import SlowOracle, clusters
 
-from pyacemaker.errors import DataError, EngineMissingError, TooManyFailuresError, UnsupportedElementError
+from pyacemaker.errors import (
+    DataError,
+    EngineMissingError,
+    TooManyFailuresError,
+    UnsupportedElementError,
+    UserError,
+)
 from pyacemaker.execution import Executor, InlineExecutor, LocalExecutor, Outcome
 from pyacemaker.oracles import (
     AnyCalculatorOracle,
@@ -26,6 +33,7 @@ from pyacemaker.structures import AtomStructure, Dataset
 from pyacemaker.structures.formats import read_structures, write_structures
 from pyacemaker.structures.store import LabelStore, Ledger
 from pyacemaker.workflow.labelling import isolated_atom_energies, label_file, label_structures
+from pyacemaker.workflow.state import locked
 
 INLINE = InlineExecutor()
 LENIENT = LabelLimits(max_failed_fraction=0.5)
@@ -219,9 +227,12 @@ class TestLabelStructures:
         found = label(Dataset(), LennardJonesOracle())
         assert (len(found.dataset), found.failures, found.reused) == (0, [], 0)
 
-    def test_core_seconds_are_cpu_time(self, label, slow, tmp_path):
-        label(clusters(1), slow(seconds=0.5))
-        assert 0 <= rows(tmp_path)[0].core_seconds < 0.4  # sleeping costs no CPU
+    def test_core_seconds_are_cpu_time_or_the_time_that_a_core_was_held(self, label, slow, tmp_path):
+        label(clusters(1), slow(busy=0.3, seconds=0.2))
+        label(clusters(1), slow(seconds=1.0))  # as where srun computes elsewhere
+        busy, idle = rows(tmp_path)
+        assert 0.3 <= busy.core_seconds < 0.5
+        assert idle.core_seconds >= 1.0
 
 
 class TestFailures:
@@ -252,6 +263,54 @@ class TestFailures:
         assert again.reused == 2
         assert len(diary(tmp_path)) == 4
         assert [row.outcome for row in rows(tmp_path)].count("OracleCrashError") == 2
+
+    def test_a_crash_costs_the_time_that_its_tries_held(self, label, slow, tmp_path):
+        lenient = LabelLimits(max_failed_fraction=1.0)
+        began = datetime.now(UTC)
+        label(
+            clusters(1),
+            slow(deadly=("c0",), seconds=0.4, limits=lenient),
+            LocalExecutor(workers=1, retries=1),
+        )
+        row = rows(tmp_path)[0]
+        assert row.core_seconds >= 0.8
+        assert began <= datetime.fromisoformat(row.started) < datetime.now(UTC) - timedelta(seconds=0.8)
+        assert not list(tmp_path.rglob("*.begun"))
+
+    def test_a_strangers_error_has_its_cost(self, label, slow, tmp_path):
+        label(clusters(3), slow(buggy=("c0",), busy=0.2))
+        assert all(row.core_seconds >= 0.2 for row in rows(tmp_path))
+
+    @pytest.mark.parametrize("executor", [INLINE, LocalExecutor(workers=1)])
+    def test_an_engine_that_ends_its_process_is_one_failure(self, label, slow, executor):
+        found = label(clusters(4), slow(leaving=("c2",)), executor)
+        assert [(f.structure.tag, f.outcome) for f in found.failures] == [("c2", "EngineError")]
+        assert "exit code 3" in found.failures[0].message
+        assert label(clusters(4), slow()).reused == 3
+
+    def test_forces_of_too_few_atoms_are_a_failure_that_another_try_mends(self, label, slow):
+        found = label(clusters(3), slow(short=("c1",)))
+        assert "forces of shape (2, 3) for 3 atoms" in found.failures[0].message
+        again = label(clusters(3), slow())
+        assert (len(again.dataset), again.reused) == (3, 2)
+
+    def test_more_tries_are_made_where_fewer_failed_and_nowhere_else(self, slow, tmp_path):
+        def label(name, attempts):
+            store = LabelStore(tmp_path / name, tmp_path / "pool")
+            ledger = Ledger(tmp_path / f"{name}.csv", store)
+            oracle = slow(unconverged=("c0", "c1"), attempts=attempts)
+            return label_structures(clusters(4), oracle, INLINE, store, ledger, reason=name)
+
+        assert len(label("a", 1).failures) == 2
+        assert len(label("a", 1).failures) == 2  # the same effort, the same end
+        assert len(diary(tmp_path)) == 4
+        found = label("b", 2)  # shares the labels, not the failures
+        assert (len(found.dataset), found.reused, len(diary(tmp_path))) == (4, 2, 6)
+        found = label("a", 2)
+        assert (len(found.dataset), found.reused, len(diary(tmp_path))) == (4, 4, 6)
+        mended = [row.outcome for row in Ledger(tmp_path / "a.csv").rows]
+        assert (mended.count("ConvergenceError"), mended.count("ok")) == (2, 4)
+        assert len(list(LabelStore(tmp_path / "a").structures())) == 4
 
     def test_a_broken_engine_is_asked_again_and_only_physics_is_shared(self, slow, tmp_path):
         def label(name):
@@ -294,11 +353,39 @@ class TestFailures:
         strict = slow(limits=LabelLimits(max_failed_fraction=0.5, max_force=float(max(largest)) * 0.999))
         found = label(clusters(2), strict)
         assert [f.outcome for f in found.failures] == ["UnphysicalLabelError"]
+        assert sorted(row.outcome for row in rows(tmp_path)) == ["UnphysicalLabelError", "ok"]
         assert len(label(clusters(2), slow()).dataset) == 2
+        assert [row.outcome for row in rows(tmp_path)] == ["ok", "ok"]
         assert len(diary(tmp_path)) == 2
+
+    def test_what_is_exported_follows_the_last_judgement(self, slow, tmp_path):
+        def label(**limits):
+            store = LabelStore(tmp_path / "labels")
+            ledger = Ledger(tmp_path / "ledger.csv", store)
+            oracle = slow(limits=LabelLimits(max_failed_fraction=1.0, **limits))
+            label_structures(clusters(3), oracle, INLINE, store, ledger, reason="test")
+            return len(list(LabelStore(tmp_path / "labels", look_only=True).structures()))
+
+        assert label() == 3
+        assert label(max_force=1e-9) == 0
+        assert label() == 3
+        (tmp_path / "ledger.csv").unlink()
+        store = LabelStore(tmp_path / "labels")
+        assert [row.outcome for row in Ledger(tmp_path / "ledger.csv", store).rows] == ["ok"] * 3
 
 
 class TestLabelFile:
+    def test_one_call_at_a_time(self, slow, tmp_path):
+        pool, output = tmp_path / "pool.extxyz", tmp_path / "out.extxyz"
+        write_structures(pool, clusters(2))
+        (tmp_path / "out.extxyz.labels").mkdir()
+        with (
+            locked(tmp_path / "out.extxyz.labels"),
+            pytest.raises(UserError, match="choose another --output"),
+        ):
+            label_file(pool, output, slow(), INLINE)
+        assert len(label_file(pool, output, slow(), INLINE).dataset) == 2
+
     def test_labels_are_written_though_too_many_failed(self, slow, tmp_path):
         pool, output = tmp_path / "pool.extxyz", tmp_path / "out.extxyz"
         write_structures(pool, clusters(8))
@@ -344,7 +431,7 @@ def alive(pid: int) -> bool:
     return state not in "ZX"
 
 
-def wait_until(condition, seconds=30.0):
+def wait_until(condition, seconds=90.0):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"

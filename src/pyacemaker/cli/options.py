@@ -60,10 +60,11 @@ def print_accuracy(rows: dict[str, dict[str, float]]) -> None:
 
     units = {"mev_per_atom": "meV/atom", "mev_per_angstrom": "meV/Å", "gpa": "GPa"}
     names = list(dict.fromkeys(name for row in rows.values() for name in row))
-    table = Table("")
+    table = Table()
+    table.add_column(no_wrap=True)
     for name in names:
         quantity, kind, unit = name.split("_", 2)
-        table.add_column(f"{quantity} {kind.upper()}\n{units[unit]}", justify="right")
+        table.add_column(f"{quantity}\n{kind.upper()}\n{units[unit]}", justify="right")
     for label, row in rows.items():
         table.add_row(label, *(f"{row[name]:.3f}" if name in row else "" for name in names))
     Console().print(table)

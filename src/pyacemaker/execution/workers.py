@@ -97,12 +97,14 @@ def _call(function: Callable[[T], R], item: T) -> tuple[R | None, Exception | No
     """In the worker: the function's value or the exception it raised, both safe to send back."""
     try:
         return function(item), None
-    except Exception as error:  # noqa: BLE001 - the interface hands every error back with its item
+    except BaseException as error:  # noqa: BLE001 - every error goes back with its item, SystemExit too
         return None, _sendable(error)
 
 
-def _sendable(error: Exception) -> Exception:
-    """`error`, or an `OracleError` with its text where it does not survive pickling."""
+def _sendable(error: BaseException) -> Exception:
+    """`error`, or an `OracleError` with its text where it does not survive pickling, or ends processes."""
+    if not isinstance(error, Exception):
+        return OracleError(f"{type(error).__name__}: {error}")
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:  # noqa: BLE001 - an exception's own pickling code may raise anything

@@ -81,8 +81,9 @@ class AlloyGenerator(Generator):
     """A file with a crystal instead: the sites of those `elements` that it holds are shared."""
     composition: Mapping[str, tuple[_Share, _Share]] = {}
     """Smallest and largest share of an element on the sites; default: 0 to 1 for each."""
-    n_compositions: PositiveInt = 7
-    """Compositions per lattice, spread evenly."""
+    n_compositions: PositiveInt | None = None
+    """Compositions per lattice, spread evenly, half of them with every element; default: 7 for two elements,
+    and 7 more for each further one."""
     n_random: NonNegativeInt = 4
     """Random occupations at each composition, each strained and rattled a little."""
     n_quasi_random: NonNegativeInt = 1
@@ -247,7 +248,8 @@ class AlloyGenerator(Generator):
         return cell, shared
 
     def _compositions(self, sites: int) -> list[tuple[int, ...]]:
-        found = spread_compositions(sites, self._ranges(), self.n_compositions)
+        wanted = self.n_compositions or 7 * (len(self.elements) - 1)
+        found = spread_compositions(sites, self._ranges(), wanted)
         if not found:
             raise ConfigError(
                 f"no composition of {sites} sites holds two elements within the shares that "

@@ -45,7 +45,7 @@ class DirectGenerator(Generator):
     without the dimers, which are neutral: a potential cannot tell charges apart."""
 
     def generate(self, teacher: Potential, rng: np.random.Generator) -> Dataset:
-        """Exactly `n` structures, or fewer where fewer candidates differ, which is logged.
+        """Exactly `n` structures, fewer where fewer candidates differ, more where more are anchors: logged.
 
         Raises `InsufficientDataError` where no candidate passes the filters.
         """
@@ -114,6 +114,8 @@ class DirectGenerator(Generator):
         if places >= len(others):
             return candidates
         if places < 1:
+            if places < 0:
+                log.warning("%d structures are kept, not %d: all are anchors", is_anchor.sum(), self.n)
             return candidates[is_anchor]
         features = self.selector.features_of(candidates, structure_features(candidates, teacher))[others]
         release_memory()  # before the selector's distances

@@ -208,7 +208,7 @@ def known_molecules(name: str) -> Dataset:
 
     listed = [*g2.names, *extra]
     if name in listed:
-        return Dataset([AtomStructure.from_atoms(_bare(molecule(name)))])
+        return Dataset([_bare(molecule(name))])
     wanted = _hill(name)
     found = [molecule(known) for known in listed]
     isomers = [atoms for atoms in found if wanted and atoms.get_chemical_formula() == wanted]
@@ -217,12 +217,16 @@ def known_molecules(name: str) -> Dataset:
             f"{name!r} is neither a name nor the formula of a molecule that ASE knows (such as CH3CH2OH, "
             "H2O or C2H6O): give a file with its structure in `structure`"
         )
-    return Dataset(AtomStructure.from_atoms(_bare(atoms)) for atoms in isomers)
+    return Dataset(_bare(atoms) for atoms in isomers)
 
 
-def _bare(atoms: "Atoms") -> "Atoms":
-    """The molecule without ASE's spins and charges, which are guesses per atom."""
-    return type(atoms)(numbers=atoms.numbers, positions=atoms.positions)
+def _bare(atoms: "Atoms") -> AtomStructure:
+    """The molecule without ASE's spins and charges per atom, which are guesses.
+
+    The sum of the spins is the known ground state's: O₂ is a triplet, which no count of electrons tells.
+    """
+    unpaired = round(float(atoms.get_initial_magnetic_moments().sum()))
+    return AtomStructure(atoms.numbers, atoms.positions, multiplicity=unpaired + 1 if unpaired else None)
 
 
 def _hill(name: str) -> str | None:

@@ -1,8 +1,9 @@
 """Which element sits on which site of an alloy's lattice."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import ceil, floor
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from pyacemaker.structures.neighbours import neighbour_list
 
 _SHELL_WIDTH = 0.1  # Å: neighbours whose distances differ by less are in one shell
 _N_SHELLS = 3
+_MOST_COMPOSITIONS = 100_000  # that are looked through
 _SWEEPS = 60  # tried exchanges per site
 _HOTTEST = 0.02  # of the objective, where the annealing starts
 
@@ -18,29 +20,55 @@ _HOTTEST = 0.02  # of the objective, where the annealing starts
 def spread_compositions(n_sites: int, ranges: Sequence[tuple[float, float]], n: int) -> list[tuple[int, ...]]:
     """At most `n` compositions as atoms of each element on `n_sites` sites, two elements at least in each.
 
-    ranges: smallest and largest fraction of each element. The first is the most even one, every further one
-    the farthest from those before it; the order of the elements decides ties.
+    ranges: smallest and largest fraction of each element. The first is the most even one. Every further one
+    is the farthest from those before it, first among those that hold every element, until they are half of
+    all, then among all: the farthest of all alone would lie on the edges, so that a ternary alloy would be
+    three binary ones. The order of the elements decides ties. Where 10⁵ compositions or more are possible,
+    the choice is from as many drawn with a fixed seed.
     """
-    counts = [
-        (*head, n_sites - sum(head))
-        for head in itertools.product(range(n_sites + 1), repeat=len(ranges) - 1)
-        if sum(head) <= n_sites
-    ]
-    fitting = [count for count in counts if max(count) < n_sites and _in_ranges(count, ranges)]
+    least = [max(0, ceil(low * n_sites - 1e-9)) for low, _ in ranges]
+    most = [min(n_sites - 1, floor(high * n_sites + 1e-9)) for _, high in ranges]
+    fitting = list(itertools.islice(_counts(n_sites, least, most), _MOST_COMPOSITIONS))
+    if len(fitting) == _MOST_COMPOSITIONS:
+        fitting = _drawn_counts(n_sites, np.array(least), np.array(most))
     if not fitting:
         return []
     points = np.array(fitting) / n_sites
+    inside = points.min(axis=1) > 0.0
     chosen = [int(np.argmin(np.round(((points - 1 / len(ranges)) ** 2).sum(axis=1), 9)))]
     nearest = np.linalg.norm(points - points[chosen[0]], axis=1)
     while len(chosen) < min(n, len(fitting)):
-        chosen.append(int(np.argmax(np.round(nearest, 9))))
+        allowed = nearest > 0.0
+        if 2 * len(chosen) < n and np.any(allowed & inside):
+            allowed &= inside
+        chosen.append(int(np.argmax(np.round(np.where(allowed, nearest, -1.0), 9))))
         nearest = np.minimum(nearest, np.linalg.norm(points - points[chosen[-1]], axis=1))
     return [fitting[index] for index in chosen]
 
 
-def _in_ranges(count: tuple[int, ...], ranges: Sequence[tuple[float, float]]) -> bool:
-    total = sum(count)
-    return all(low - 1e-9 <= c / total <= high + 1e-9 for c, (low, high) in zip(count, ranges, strict=True))
+def _counts(n_sites: int, least: Sequence[int], most: Sequence[int]) -> Iterator[tuple[int, ...]]:
+    """Every way to share the sites within these bounds of each element, in lexicographic order."""
+    if len(least) == 1:
+        if least[0] <= n_sites <= most[0]:
+            yield (n_sites,)
+        return
+    lowest = max(least[0], n_sites - sum(most[1:]))
+    highest = min(most[0], n_sites - sum(least[1:]))
+    for first in range(lowest, highest + 1):
+        for rest in _counts(n_sites - first, least[1:], most[1:]):
+            yield (first, *rest)
+
+
+def _drawn_counts(n_sites: int, least: IntArray, most: IntArray) -> list[tuple[int, ...]]:
+    """The most even way to share the sites within these bounds, and random others, in lexicographic order."""
+    rng = np.random.default_rng(0)
+    shares = rng.dirichlet(np.ones(len(least)), _MOST_COMPOSITIONS)
+    draws = least + rng.multinomial(n_sites - least.sum(), shares)
+    even = least.copy()
+    for _ in range(n_sites - int(least.sum())):
+        even[np.argmin(np.where(even < most, even, n_sites))] += 1
+    kept = (*draws[(draws <= most).all(axis=1)], even)
+    return sorted({tuple(int(count) for count in row) for row in kept})
 
 
 def occupied(structure: AtomStructure, sites: IntArray, numbers: IntArray) -> AtomStructure:

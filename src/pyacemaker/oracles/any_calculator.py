@@ -13,9 +13,9 @@ from pydantic import Field
 
 from pyacemaker.errors import ConfigError, ConvergenceError, EngineError, EngineMissingError, PyacemakerError
 from pyacemaker.oracles.base import Oracle
-from pyacemaker.oracles.boxes import boxed
 from pyacemaker.oracles.calculators import CalculatorOracle, Job, Parameters, did_you_mean, one_line
 from pyacemaker.structures import AtomStructure, Labels
+from pyacemaker.structures.boxes import boxed
 
 if TYPE_CHECKING:
     from ase.calculators.calculator import Calculator
@@ -48,9 +48,15 @@ class AnyCalculatorOracle(CalculatorOracle):
         return f"{self.calculator} (ase {ase_version}{package})"
 
     def check_settings(self) -> None:
-        """Also refuses parameters that a calculator of ASE's own would ignore."""
+        """Also refuses a calculator without forces, and parameters that one of ASE's own would ignore."""
         super().check_settings()
         make = self._load()
+        able = getattr(make, "implemented_properties", None)
+        if able and "forces" not in able:
+            raise ConfigError(
+                f"dft.calculator {self.calculator} has no forces, only {', '.join(able)}: a label needs "
+                "forces too, choose a calculator or a method with analytic forces"
+            )
         known = _known_parameters(make)
         for name in self.parameters if known else ():
             if name not in known:

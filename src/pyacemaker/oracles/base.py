@@ -10,7 +10,7 @@ from ase.data import covalent_radii
 from pydantic import Field
 
 from pyacemaker.base import Spec, fingerprint
-from pyacemaker.errors import UnphysicalLabelError
+from pyacemaker.errors import EngineError, UnphysicalLabelError
 from pyacemaker.structures import AtomStructure, Labels
 from pyacemaker.structures.structure import ID_TOLERANCE
 
@@ -52,6 +52,8 @@ class Oracle(Spec, ABC):
 
     not_in_key: ClassVar[frozenset[str]] = frozenset({"limits"})
     """Fields that cannot change an answer; a subclass may add some (memory, threads)."""
+    tries: ClassVar[frozenset[str]] = frozenset()
+    """Those of them that say how a calculation that does not converge is tried again."""
 
     @abstractmethod
     def version(self) -> str:
@@ -102,6 +104,14 @@ class Oracle(Spec, ABC):
         name = f"{type(self).__module__}.{type(self).__qualname__}"
         return fingerprint([name, self.settings(), self.version()])
 
+    def effort_key(self) -> str:
+        """64 hexadecimal digits: how often and how what does not converge is tried again; empty: only once.
+
+        Failures of the physics are final for the same effort alone.
+        """
+        tries = self.model_dump(mode="json", include=set(self.tries), context={"fingerprint": True})
+        return fingerprint(tries) if any(tries.values()) else ""
+
     def keys(self, structures: Iterable[AtomStructure]) -> list[str]:
         """64 hexadecimal digits each: what is computed (`structure.id`) and how (`method_key`)."""
         method = self.method_key()
@@ -129,6 +139,11 @@ class Oracle(Spec, ABC):
             positions=structure.positions.round(decimals), cell=structure.cell.round(decimals)
         )
         labels = self.compute(rounded)
+        if labels.forces.shape != (len(structure), 3):
+            raise EngineError(
+                f"structure {structure.id}: the oracle gave forces of shape {labels.forces.shape} for "
+                f"{len(structure)} atoms, expected ({len(structure)}, 3)"
+            )
         if not labels.is_finite():
             raise UnphysicalLabelError(f"structure {structure.id}: the label holds NaN or Inf")
         return labels

@@ -24,11 +24,11 @@ from pyacemaker.errors import (
 )
 from pyacemaker.files import sha256_file
 from pyacemaker.oracles.base import label_key
-from pyacemaker.oracles.boxes import Grid, boxed, kpoint_grid
 from pyacemaker.oracles.dft import DftOracle
 from pyacemaker.oracles.molecules import unpaired_electrons
 from pyacemaker.oracles.scratch import Keep, scratch_directory
 from pyacemaker.structures import AtomStructure, Labels
+from pyacemaker.structures.boxes import Grid, boxed, kpoint_grid
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -95,6 +95,7 @@ class CalculatorOracle(DftOracle):
     """Which of these directories stay: never, failed or always."""
 
     not_in_key = frozenset({"limits", "retries", "scratch", "keep_files"})
+    tries = frozenset({"retries"})
 
     minimiser_keys: ClassVar[frozenset[str]] = frozenset()
     """Parameters that change how the solution is sought, never which one."""

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pyacemaker.errors import ConfigError, ConvergenceError, EngineError, OracleCrashError, PyacemakerError
-from pyacemaker.oracles.boxes import Grid
 from pyacemaker.oracles.calculators import CalculatorOracle, Job, KSpacing, Parameters, last_words, one_line
 from pyacemaker.oracles.molecules import electron_count
 from pyacemaker.oracles.programs import printed_version, program_command
 from pyacemaker.structures import AtomStructure
+from pyacemaker.structures.boxes import Grid
 
 if TYPE_CHECKING:
     from ase.calculators.calculator import Calculator

@@ -69,7 +69,8 @@ class PyscfOracle(DftOracle):
     threads: Annotated[int, Field(ge=1)] = 1
     """Threads; more than one may change the last digits."""
 
-    not_in_key = frozenset({"limits", "max_memory_mb", "threads"})
+    not_in_key = frozenset({"limits", "max_memory_mb", "threads", "retries"})
+    tries = frozenset({"retries"})
 
     def version(self) -> str:
         """PySCF's version, and the dispersion package's where it is used."""

@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 import numpy as np
 from pydantic import Field, model_validator
 
+from pyacemaker.base import fingerprint
 from pyacemaker.errors import (
     ConfigError,
     ConvergenceError,
@@ -19,6 +20,7 @@ from pyacemaker.errors import (
     OracleCrashError,
     OracleError,
     PyacemakerError,
+    UnphysicalLabelError,
     UnsupportedElementError,
 )
 from pyacemaker.oracles.calculators import (
@@ -84,6 +86,7 @@ class VaspOracle(CalculatorOracle):
     """Changes of `parameters` for further attempts: the minimiser's and the mixer's tags."""
 
     not_in_key = CalculatorOracle.not_in_key | {"command", "pseudo_dir", "custodian"}
+    tries = frozenset({"retries", "custodian"})
     minimiser_keys: ClassVar[frozenset[str]] = MINIMISER_TAGS
     owned: ClassVar[dict[str, str]] = {
         **dict.fromkeys(
@@ -158,11 +161,16 @@ class VaspOracle(CalculatorOracle):
         settings["pp"] = self._generator(job.parameters).input_params["pp"]
         return _settled_paths(Vasp(directory=str(job.directory), command=self._full_command(), **settings))
 
+    def effort_key(self) -> str:
+        """Also the limit of the net force, by which VASP's own account of it is judged."""
+        return fingerprint([super().effort_key(), self.limits.max_net_force])
+
     def check_converged(self, calculator: "Calculator", job: Job) -> None:
         """OUTCAR has to say that EDIFF was reached; vasprun.xml has to be whole and of the named release."""
         check_finished(job.directory)
         check_same_structure(job)
         check_electronic_convergence(job.directory / "OUTCAR")
+        check_drift(job.directory / "OUTCAR", self.limits.max_net_force)
         found = vasp_release(job.directory / "vasprun.xml")
         if self.release is not None and found != self.release:
             raise ConfigError(f"dft.release = {self.release}, but the command runs VASP {found}: correct one")
@@ -244,6 +252,20 @@ def check_electronic_convergence(outcar: Path) -> None:
         raise OracleCrashError("OUTCAR ends within the electronic minimisation")
     if "EDIFF is reached" not in verdicts[-1]:
         raise ConvergenceError("the electronic minimisation of VASP ended with EDIFF not reached")
+
+
+def check_drift(outcar: Path, limit: float) -> None:
+    """`UnphysicalLabelError` where the last `total drift` of an OUTCAR has a component above `limit`, eV/Å.
+
+    VASP takes the net force out of the forces that it writes, so that their sum shows nothing.
+    """
+    drifts = re.findall(r"total drift:\s+(\S+)\s+(\S+)\s+(\S+)", outcar.read_text(errors="replace"))
+    largest = max((abs(float(part)) for part in drifts[-1]), default=0.0) if drifts else 0.0
+    if largest > limit:
+        raise UnphysicalLabelError(
+            f"the forces sum to {largest:.3f} eV/Å instead of zero (total drift in OUTCAR), above "
+            f"limits.max_net_force = {limit}: a finer grid (PREC = Accurate, ADDGRID) or a larger ENCUT helps"
+        )
 
 
 def check_finished(directory: Path) -> None:

@@ -13,6 +13,8 @@ LEVEL = 0.9
 MIN_LABELS = 20
 """Labels below which a factor is not trusted."""
 
+Rated = tuple[FloatArray, FloatArray, Sequence[str]]
+"""Uncertainties, errors and tags of structures."""
 _LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.68, 0.7, 0.8, 0.9, 0.95)
 _FLOOR = 1e-2  # of the median: an uncertainty that symmetry makes zero bounds nothing
 
@@ -75,10 +77,15 @@ class ConformalBound:
 
 
 def coverage_curve(
-    known: FloatArray, held_out: FloatArray, levels: Sequence[float] = _LEVELS
+    known: Rated, held_out: Rated, levels: Sequence[float] = _LEVELS
 ) -> list[tuple[float, float]]:
-    """(level, share of the held-out ratios |error| / u within the conformal factor of `known` ratios)."""
-    return [(level, float(np.mean(held_out <= conformal_factor(known, level)))) for level in levels]
+    """(level, share of the held-out errors within the bounds that `known` gives for it).
+
+    known, held_out: uncertainty (n,) > 0, errors (n,) ≥ 0 and tags (n,), as `ConformalBound.fit` takes them.
+    """
+    uncertainty, errors, tags = held_out
+    bounds = (ConformalBound.fit(*known, level)(uncertainty, tags) for level in levels)
+    return [(level, float(np.mean(errors <= bound))) for level, bound in zip(levels, bounds, strict=True)]
 
 
 def scale_of(uncertainty: FloatArray, errors: FloatArray) -> float:

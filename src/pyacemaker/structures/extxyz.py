@@ -7,9 +7,11 @@ frames) is read here as it was meant.
 """
 
 import gzip
+import io
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -101,6 +103,22 @@ def write_extxyz(handle: TextIO, frames: Iterable[Frame]) -> None:
     """Write frames with every digit of every number."""
     for frame in frames:
         handle.write(format_frame(frame))
+
+
+@contextmanager
+def writable(path: Path) -> Iterator[TextIO]:
+    """The file opened for text with Unix line ends, compressed where its name ends in `.gz`."""
+    if path.suffix != ".gz":
+        with path.open("w", encoding="utf-8", newline="\n") as handle:
+            yield handle
+        return
+    # neither name nor time in the header: equal text gives equal bytes
+    with (
+        path.open("wb") as raw,
+        gzip.GzipFile("", "wb", compresslevel=6, mtime=0, fileobj=raw) as packed,
+        io.TextIOWrapper(packed, encoding="utf-8", newline="\n") as handle,
+    ):
+        yield handle
 
 
 def parse_comment(line: str) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from pyacemaker.errors import DataError, described
 from pyacemaker.files import replacing
 from pyacemaker.structures.ase_database import read_ase_database
 from pyacemaker.structures.dataset import Dataset
-from pyacemaker.structures.extxyz import Frame, read_extxyz, write_extxyz
+from pyacemaker.structures.extxyz import Frame, read_extxyz, writable, write_extxyz
 from pyacemaker.structures.frames import (
     LABEL_KEYS,
     STRUCTURE_KEYS,
@@ -131,10 +131,11 @@ def read_labelled(
 def write_structures(path: str | Path, structures: Iterable[AtomStructure]) -> None:
     """Write extended XYZ, atomically, whatever the suffix; reading it gives back the same ids and labels.
 
+    A path that ends in `.gz` gets a compressed file, the same bytes for the same structures.
+
     Labels go under `REF_energy` (eV), `REF_forces` (eV/Å) and `REF_stress` (eV/Å³, Voigt); charge, spin, tag,
     source and weights go into the comment line, as do the structure's other facts; weights of single forces
-    are a column. No structures give an empty
-    file.
+    are a column. No structures give an empty file.
     """
     _write(Path(path), (to_frame(structure) for structure in structures))
 
@@ -166,7 +167,7 @@ def write_predictions(
 
 
 def _write(path: Path, frames: Iterable[Frame]) -> None:
-    with replacing(path) as aside, aside.open("w", encoding="utf-8", newline="\n") as handle:
+    with replacing(path) as aside, writable(aside) as handle:
         write_extxyz(handle, frames)
 
 
@@ -292,14 +293,19 @@ def _is_xyz(path: Path) -> bool:
     """By the suffix; for a suffix that means nothing, by a first line that is a number of atoms."""
     if path.name.removesuffix(".gz").endswith((".xyz", ".extxyz")):
         return True
-    try:
-        known = filetype(str(path))
-    except UnknownFileTypeError:
-        known = ""
+    known = _format_of(path)
     if known in ioformats:
         return bool(known == "extxyz")
     with path.open("rb") as handle:
         return handle.readline(40).strip().isdigit()
+
+
+def _format_of(path: Path) -> str:
+    """ASE's name of the format that a file seems to have; empty where it knows none."""
+    try:
+        return str(filetype(str(path)))
+    except UnknownFileTypeError:
+        return ""
 
 
 def _read_with_ase(path: Path, file_format: str | None = None) -> Iterator[Frame]:
@@ -308,8 +314,10 @@ def _read_with_ase(path: Path, file_format: str | None = None) -> Iterator[Frame
     try:
         images = read(str(path), index=":", format=file_format, do_not_split_by_at_sign=True)
     except Exception as error:  # forty parsers, each with its own ways to fail
+        known = file_format or _format_of(path)
+        taken_for = f", taken for {known}" if known else ""
         raise DataError(
-            f"{path} cannot be read as a structure file ({described(error)}); give an "
+            f"{path} cannot be read as a structure file{taken_for} ({described(error)}); give an "
             "extended XYZ file or another format that ASE reads"
         ) from error
     for atoms in images:

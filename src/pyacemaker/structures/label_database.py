@@ -36,8 +36,8 @@ class DamagedDatabaseError(DataError):
 class LabelDatabase:
     """Records by key, in an SQLite file with a rollback journal, which network file systems can bear.
 
-    Only drivers write, in short transactions; two may do so at once, each waits for the other. A final record
-    is never replaced, so that all runs that share a file get the same label to the last bit. Each record
+    Only drivers write, in short transactions; two may do so at once, each waits for the other. A label is
+    never replaced, so that all runs that share a file get the same one to the last bit. Each record
     carries a checksum; one that does not match counts as absent.
 
     look_only: open an existing file for reading. Raises `DamagedDatabaseError` for a file that is none,
@@ -61,9 +61,9 @@ class LabelDatabase:
             return int(self._connection.execute("SELECT count(*) FROM labels").fetchone()[0])
 
     def __contains__(self, key: str) -> bool:
-        """Whether there is a final record of `key`."""
+        """Whether there is a label of `key`."""
         with self._explained():
-            found = self._connection.execute("SELECT 1 FROM labels WHERE key = ? AND final", (key,))
+            found = self._connection.execute("SELECT 1 FROM labels WHERE key = ? AND outcome = ?", (key, OK))
             return found.fetchone() is not None
 
     def get(self, key: str) -> LabelRecord | None:
@@ -83,14 +83,20 @@ class LabelDatabase:
             return
         with self._transaction() as connection:
             connection.executemany("INSERT OR IGNORE INTO calls VALUES (?, ?, ?, ?)", entries)
-            # an undamaged final record stays; what may be tried again gives way
+            # a label stays; a failure gives way to what came of another try
             connection.executemany(
                 "INSERT INTO labels VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET "
                 "structure = excluded.structure, engine = excluded.engine, method = excluded.method, "
                 "outcome = excluded.outcome, final = excluded.final, started = excluded.started, "
-                "record = excluded.record, checksum = excluded.checksum WHERE NOT final",
+                "record = excluded.record, checksum = excluded.checksum "
+                "WHERE outcome != 'ok'",
                 rows,
             )
+
+    def correct(self, calls: Iterable[Call]) -> None:
+        """Put `calls` in the place of those with the same key and time."""
+        with self._transaction() as connection:
+            connection.executemany("INSERT OR REPLACE INTO calls VALUES (?, ?, ?, ?)", list(calls))
 
     def discard(self, key: str) -> None:
         """Forget the record of `key`."""

@@ -12,7 +12,7 @@ from pyacemaker.structures.structure import AtomStructure, Labels
 OK = "ok"
 """The outcome of a calculation that gave a label."""
 PHYSICS = frozenset({"ConvergenceError", "UnphysicalLabelError"})
-"""Failures that do not depend on the machine."""
+"""Failures that do not depend on the machine, but may on how often and how it was tried."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,8 @@ class LabelRecord:
     key: of structure, settings and engine version. structure_id: content hash of the structure. engine: name
     and version. settings: the oracle's settings; method: their hash, with the engine's. outcome: `ok`, or the
     name of the error. message: the error's text. permanent: whether asking again would give the same answer
-    (false after a crash, a timeout, or where the engine is not in order). core_seconds: CPU time. started:
+    (false after a crash, a timeout, or where the engine is not in order). effort: the oracle's `effort_key`.
+    core_seconds: CPU time, or what was held where that cannot be seen (see `workflow.labelling`). started:
     ISO 8601, UTC. energy: eV. forces: (n, 3) nested tuples, eV/Å. stress: (6,), eV/Å³, ASE's order and sign;
     None without one. geometry: the structure as `geometry_of` gives it; None in records that know only its
     id. reason, round: who asked, and in which round. reused: another run that shares a store computed it.
@@ -35,6 +36,7 @@ class LabelRecord:
     outcome: str
     message: str = ""
     permanent: bool = True
+    effort: str = ""
     core_seconds: float = 0.0
     started: str = ""
     energy: float | None = None
@@ -53,8 +55,12 @@ class LabelRecord:
 
     @property
     def is_final(self) -> bool:
-        """Whether there is no point in computing it again: a label, or a permanent failure."""
+        """Whether it is a label or a permanent failure: the same effort would end the same way."""
         return self.is_ok or self.permanent
+
+    def is_settled(self, effort: str) -> bool:
+        """Whether there is no point in computing it again with this `effort`."""
+        return self.is_ok or (self.permanent and (self.outcome not in PHYSICS or self.effort == effort))
 
     @property
     def is_shared(self) -> bool:
@@ -110,7 +116,9 @@ class LabelRecord:
             content["stress"] = tuple(content["stress"])
         record = cls(**content)
         if record.is_ok:
-            record.labels()
+            n_forces = len(record.labels().forces)
+            if record.geometry is not None and n_forces != len(record.geometry["numbers"]):
+                raise ValueError(f"record {record.key} holds forces of {n_forces} atoms for another number")
         return record
 
 

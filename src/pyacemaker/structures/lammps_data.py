@@ -3,9 +3,8 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from pyacemaker.files import replacing
+from pyacemaker.structures.boxes import boxed
 from pyacemaker.structures.structure import AtomStructure
 
 MARGIN = 15.0
@@ -45,11 +44,8 @@ def _text(structure: AtomStructure, elements: list[str]) -> str:
 
     from ase.io.lammpsdata import write_lammps_data as write
 
-    atoms = structure.to_atoms()
-    if structure.volume is None:
-        extent = np.ptp(structure.positions, axis=0) + 2 * MARGIN
-        atoms.positions += MARGIN - structure.positions.min(axis=0)
-        atoms.set_cell(extent)
+    # LAMMPS wants three vectors: those that a molecule, a wire or a sheet lacks become vacuum
+    atoms = (boxed(structure, MARGIN) if structure.volume is None else structure).to_atoms()
     buffer = io.StringIO()
     write(buffer, atoms, specorder=elements, masses=True, atom_style="atomic", units="metal")
     energy = "" if structure.labels is None else f", energy {structure.labels.energy!r} eV"

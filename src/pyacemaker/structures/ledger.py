@@ -108,7 +108,7 @@ class LedgerTotals:
 class Ledger:
     """`ledger.csv`: append-only, one row per calculation, written by the run's own process only.
 
-    No key has two final rows; a calculation that crashed or timed out and is tried again has one row per try.
+    A calculation that crashed, timed out or, with other retries, is tried again has one row per try.
     A line that a kill left unfinished is dropped on opening.
 
     store: the label store beside it, which keeps every row too. With it a ledger that was deleted, damaged or
@@ -122,7 +122,8 @@ class Ledger:
         self._look_only = look_only
         self._mended: list[LedgerRow] | None = None
         self._open()
-        self._final: set[str] = set()
+        self._final: dict[str, LedgerRow] = {}
+        self._corrected: dict[tuple[str, str], LedgerRow] = {}
         self._count = 0
         for row in self._iterate():
             self._note(row)
@@ -140,8 +141,12 @@ class Ledger:
         return list(self._iterate())
 
     def add(self, row: LedgerRow) -> None:
-        """Append `row`; on return it survives a kill. `ValueError` when its key has a final row already."""
-        if row.key in self:
+        """Append `row`; on return it survives a kill. `ValueError` when its key has a final row already.
+
+        A permanent failure gives way to a later try, with more or other attempts, say.
+        """
+        known = self._final.get(row.key)
+        if known is not None and (known.outcome == OK or known.started == row.started):
             raise ValueError(f"{self.path} already holds the calculation {row.key}")
         line = row.to_csv()
         with self.path.open("a", encoding="utf-8") as handle:
@@ -150,8 +155,29 @@ class Ledger:
             self._store.add_call(*row.identity, row.outcome, line)
         self._note(row)
 
+    def enter(self, row: LedgerRow) -> None:
+        """`add` the row of a calculation that is not here; where it is, with another outcome, correct that.
+
+        The outcome of a calculation changes when the limits do by which its label is judged. Corrections are
+        written by `sync`.
+        """
+        known = self._final.get(row.key)
+        if known is None or (known.outcome != OK and known.started != row.started):
+            self.add(row)
+        elif known.started == row.started and known.outcome != row.outcome:
+            self._final[row.key] = replace(known, outcome=row.outcome)
+            self._corrected[row.identity] = self._final[row.key]
+
     def sync(self) -> None:
-        """On return every row survives a power failure."""
+        """On return every row and every correction survives a power failure."""
+        if self._corrected:
+            rows = [self._corrected.get(row.identity, row) for row in self._iterate()]
+            write_atomic(self.path, HEADER + "".join(row.to_csv() for row in rows))
+            if self._store is not None:
+                self._store.correct_calls(
+                    (*row.identity, row.outcome, row.to_csv()) for row in self._corrected.values()
+                )
+            self._corrected = {}
         with self.path.open("rb+") as handle:
             os.fsync(handle.fileno())
 
@@ -172,7 +198,7 @@ class Ledger:
     def _note(self, row: LedgerRow) -> None:
         self._count += 1
         if row.is_final:
-            self._final.add(row.key)
+            self._final[row.key] = row
 
     def _iterate(self) -> Iterator[LedgerRow]:
         if self._mended is not None:

@@ -32,6 +32,22 @@ class ResultFiles:
         """Write `record`; on return it survives a crash."""
         write_atomic(self.path(record.key), record.to_json() + "\n")
 
+    def begin(self, key: str, started: str) -> None:
+        """Note in `<key>.begun` when a try began: all that is left of one that ends with its process."""
+        path = self.path(key).with_suffix(".begun")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8") as handle:
+            handle.write(started + "\n")
+
+    def begun(self, key: str) -> list[str]:
+        """When the tries of `key` began whose end nobody noted."""
+        path = self.path(key).with_suffix(".begun")
+        return path.read_text(encoding="utf-8").split() if path.is_file() else []
+
+    def end(self, key: str) -> None:
+        """The end of the tries of `key` is noted."""
+        self.path(key).with_suffix(".begun").unlink(missing_ok=True)
+
     def get(self, key: str) -> LabelRecord | None:
         """The record in the file of `key`, None when there is no readable one."""
         try:

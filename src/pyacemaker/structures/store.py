@@ -72,7 +72,7 @@ class LabelStore:
         A result file that a worker has written since is absorbed.
         """
         record = self._pending.get(key) or self._stored(key)
-        if record is not None and record.is_final:
+        if record is not None and record.is_ok:
             return record
         written = self.files.get(key)
         if written is None or written == record:
@@ -81,14 +81,16 @@ class LabelStore:
             self.add(written)
         return written
 
-    def borrow(self, key: str, *, reason: str, round_number: int, tag: str) -> LabelRecord | None:
+    def borrow(
+        self, key: str, *, reason: str, round_number: int, tag: str, effort: str = ""
+    ) -> LabelRecord | None:
         """The record of `key` in the shared store, marked as reused and kept here; None without one.
 
-        Failures that another machine would not repeat are not shared.
+        Failures that another machine, or this `effort`, might not repeat are not shared.
         """
         self._opened()
         record = None if self._shared is None else self._shared.get(key)
-        if record is None or not record.is_shared:
+        if record is None or not record.is_shared or not record.is_settled(effort):
             return None
         geometry = None if record.geometry is None else {**record.geometry, "tag": tag}
         record = replace(record, reused=True, reason=reason, round=round_number, geometry=geometry)
@@ -117,11 +119,11 @@ class LabelStore:
     def add(self, record: LabelRecord) -> None:
         """Absorb a record that survives a crash already; it may wait a moment for others.
 
-        A final record is never replaced.
+        A label is never replaced.
         """
         database = self._opened()
         known = self._pending.get(record.key)
-        if (known is not None and known.is_final) or (database is not None and record.key in database):
+        if (known is not None and known.is_ok) or (database is not None and record.key in database):
             return
         self._pending[record.key] = record
         if record.is_final and not record.reused:
@@ -133,6 +135,13 @@ class LabelStore:
         self._opened()
         self._pending_calls.append((key, started, outcome, row))
         self._flush_when_due()
+
+    def correct_calls(self, calls: Iterable[Call]) -> None:
+        """Put rows of the ledger in the place of those of the same calculations."""
+        self.flush()
+        database = self._opened()
+        if database is not None:
+            database.correct(calls)
 
     def add_calls(self, calls: Iterable[Call]) -> None:
         """Keep rows of the ledger: key, time, outcome and the line itself."""

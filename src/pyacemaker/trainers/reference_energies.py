@@ -17,6 +17,9 @@ _VACUUM = 8.0
 """Å: a single atom with its images this far away is an isolated atom."""
 
 
+_OTHER_UNITS = 6.0
+"""Ratio of the forces of two levels of theory (or its inverse) beyond which one has other units: Rydberg and
+eV differ by 13.6, kcal/mol by 23."""
 _MANY = 10
 """Force components below which their ratio says nothing."""
 
@@ -116,9 +119,18 @@ def check_alignment(
     """Raise `LevelOfTheoryError` where more than `limit` meV/atom remain after alignment (None: no limit).
 
     The message names the cause that the forces point to: their least-squares ratio DFT / teacher is near 1
-    when the units agree. dataset, teacher: as in `align_reference_energies`.
+    when the units agree. A ratio that only other units explain is refused whatever remains. dataset, teacher:
+    as in `align_reference_energies`.
     """
-    if limit is None or aligned.residual_mev_per_atom <= limit:
+    if limit is None:
+        return
+    ratio = force_ratio(dataset, teacher)
+    if ratio is not None and not 1.0 / _OTHER_UNITS < ratio < _OTHER_UNITS:
+        raise LevelOfTheoryError(
+            f"the teacher and the labels do not speak of the same forces: {_likely_cause(dataset, teacher)}; "
+            "correct the dft settings (label.max_reference_residual_mev_per_atom: null turns this check off)"
+        )
+    if aligned.residual_mev_per_atom <= limit:
         return
     raise LevelOfTheoryError(
         f"after the energy references of the teacher and the labels were aligned, "

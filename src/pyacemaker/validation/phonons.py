@@ -99,4 +99,4 @@ def frequencies(
         )
         displaced.run()
         displaced.read(acoustic=True)
-        return np.sort(THZ_PER_EV * np.real(displaced.band_structure(points)), axis=1)
+        return np.sort(THZ_PER_EV * np.real(displaced.band_structure(points, verbose=False)), axis=1)

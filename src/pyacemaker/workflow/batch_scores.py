@@ -218,7 +218,13 @@ def _quantity(known: Judged, held_out: Judged, name: str, bound: ConformalBound)
         "factor": bound.pooled,
         "factor_by_tag": dict(bound.by_tag),
         "held_out_coverage": float(np.mean(theirs <= limits)) if np.isfinite(limits).any() else None,
-        "coverage_curve": calibration.coverage_curve(ours / here, theirs / there),
+        "held_out_coverage_by_tag": {
+            tag: float(np.mean((theirs <= limits)[np.asarray(held_out.tags) == tag]))
+            for tag in sorted(set(held_out.tags))
+        },
+        "coverage_curve": calibration.coverage_curve(
+            (here, ours, known.tags), (there, theirs, held_out.tags)
+        ),
         "scale": scale,
         "ence": calibration.ence(scale * there, theirs) if scale > 0.0 else None,
         "spearman": calibration.rank_correlation(there, theirs),

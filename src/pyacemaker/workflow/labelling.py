@@ -1,4 +1,9 @@
-"""Labels from an oracle: each computed once, stored as it finishes, and accounted for."""
+"""Labels from an oracle: each computed once, stored as it finishes, and accounted for.
+
+What a calculation cost is the CPU time of its process and of what that waited for. Where next to nothing of
+it can be seen (`srun` starts programs elsewhere; a process died), it is the wall time, for which at least one
+core was held.
+"""
 
 import logging
 import os
@@ -14,6 +19,7 @@ from typing import Any
 from pyacemaker.environment import hide
 from pyacemaker.errors import (
     DataError,
+    EngineError,
     OracleError,
     TooManyFailuresError,
     UserError,
@@ -27,8 +33,11 @@ from pyacemaker.structures.label_record import OK, LabelRecord
 from pyacemaker.structures.ledger import Ledger, LedgerRow
 from pyacemaker.structures.result_files import ResultFiles
 from pyacemaker.structures.store import LabelStore
+from pyacemaker.workflow.state import locked
 
 logger = logging.getLogger(__name__)
+
+_UNSEEN = 0.02  # of the wall time: CPU time below which the work was done out of sight
 
 Progress = Callable[[int, int, str], None]
 """Called with (done, total, what was done last)."""
@@ -138,17 +147,18 @@ def label_file(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DataError(f"{folder}, where the labels are kept, cannot be made: {error.strerror}") from error
-    store = LabelStore(folder, label_store)
-    ledger = Ledger(folder / "ledger.csv", store)
-    try:
-        labelled = label_structures(
-            structures, oracle, executor, store, ledger, reason="label command", progress=progress
-        )
-    except TooManyFailuresError:
-        _export_what_there_is(structures, oracle, store, output)
-        raise
-    export_structures(output, labelled.dataset)
-    return labelled
+    with locked(folder, "choose another --output"):
+        store = LabelStore(folder, label_store)
+        ledger = Ledger(folder / "ledger.csv", store)
+        try:
+            labelled = label_structures(
+                structures, oracle, executor, store, ledger, reason="label command", progress=progress
+            )
+        except TooManyFailuresError:
+            _export_what_there_is(structures, oracle, store, output)
+            raise
+        export_structures(output, labelled.dataset)
+        return labelled
 
 
 def _export_what_there_is(structures: Dataset, oracle: Oracle, store: LabelStore, output: Path) -> None:
@@ -207,6 +217,7 @@ class LabelTask:
             geometry=LabelRecord.geometry_of(self.structure),
             reason=self.reason,
             round=self.round,
+            effort=self.oracle.effort_key(),
             **fields,
         )
 
@@ -214,17 +225,36 @@ class LabelTask:
 def compute_label(task: LabelTask) -> str:
     """In a worker: compute one label or its failure, store the record, and return the key.
 
-    A `UserError` and errors that are not of this package are raised instead.
+    A `UserError` is raised instead; errors that are not of this package are stored and raised.
     """
-    started, before = _now(), _cpu_seconds()
+    files, started = ResultFiles(task.directory), _now()
+    files.begin(task.key, started)
+    before, clock = _cpu_seconds(), time.monotonic()
+    unforeseen: Exception | None = None
     outcome: dict[str, Any]
     try:
         outcome = {"outcome": OK, **LabelRecord.label_fields(task.oracle.calculate(task.structure))}
     except OracleError as error:
-        outcome = {"outcome": type(error).__name__, "message": hide(str(error)), "permanent": error.permanent}
-    seconds = _cpu_seconds() - before
-    ResultFiles(task.directory).put(task.record(core_seconds=seconds, started=started, **outcome))
+        outcome = _failure(type(error).__name__, str(error), error.permanent)
+    except UserError:
+        files.end(task.key)
+        raise
+    except SystemExit as error:
+        outcome = _failure(EngineError.__name__, f"the engine ended its process with exit code {error.code}")
+    except Exception as error:  # noqa: BLE001 - raised again below, when what it cost is on record
+        unforeseen = error
+        outcome = _failure(OracleError.__name__, f"{type(error).__name__}: {error}")
+    cpu, wall = _cpu_seconds() - before, time.monotonic() - clock
+    seconds = wall if cpu < _UNSEEN * wall else cpu
+    files.put(task.record(core_seconds=seconds, started=started, **outcome))
+    files.end(task.key)
+    if unforeseen is not None:
+        raise unforeseen
     return task.key
+
+
+def _failure(outcome: str, message: str, permanent: bool = False) -> dict[str, Any]:
+    return {"outcome": outcome, "message": hide(message), "permanent": permanent}
 
 
 @dataclass
@@ -245,6 +275,8 @@ class _Labelling:
     def __post_init__(self) -> None:
         self.engine = self.oracle.version()
         self.method = self.oracle.method_key()
+        self.effort = self.oracle.effort_key()
+        self.begun = _now()
 
     def take_known(self) -> Iterator[str]:
         """File what needs no calculation (bad geometries, stored records); yield the keys of the rest."""
@@ -255,7 +287,7 @@ class _Labelling:
                 self._fail(key, type(error).__name__, str(error))
                 continue
             record = self.store.get(key)
-            if record is not None and record.is_final:
+            if record is not None and record.is_settled(self.effort):
                 self.reused += 1
                 self._file(record, "filed earlier; ")
             elif not self._borrow(key):
@@ -272,8 +304,10 @@ class _Labelling:
         if isinstance(outcome.error, UserError):
             raise outcome.error
         record = self.store.get(outcome.key)
-        if outcome.error is not None and (record is None or not record.is_final):
+        if outcome.error is not None and (record is None or record.started < self.begun):
             record = self._lost(outcome)
+        elif outcome.error is not None:
+            logger.warning("the oracle raised an unforeseen error", exc_info=outcome.error)
         if record is None:
             raise OracleError(f"the record of {outcome.key} vanished from {self.store.directory}")
         self._file(record)
@@ -295,14 +329,14 @@ class _Labelling:
         if not isinstance(error, OracleError):
             logger.warning("the oracle raised an unforeseen error", exc_info=error)
             kind, message = OracleError.__name__, f"{kind}: {message}"
+        now, files = _now(), self.store.files
+        started = min((time for time in files.begun(outcome.key) if time >= self.begun), default=now)
+        held = (datetime.fromisoformat(now) - datetime.fromisoformat(started)).total_seconds()
         record = self._task(outcome.key).record(
-            outcome=kind,
-            message=hide(message),
-            permanent=False,
-            core_seconds=outcome.lost_seconds,
-            started=_now(),
+            core_seconds=outcome.lost_seconds or held, started=started, **_failure(kind, message)
         )
         self.store.put(record)
+        files.end(outcome.key)
         return record
 
     def _task(self, key: str) -> "LabelTask":
@@ -312,7 +346,9 @@ class _Labelling:
     def _borrow(self, key: str) -> bool:
         """File the record of `key` of another run that shares the store; whether there is one."""
         tag = self.requests[key].tag
-        record = self.store.borrow(key, reason=self.reason, round_number=self.round_number, tag=tag)
+        record = self.store.borrow(
+            key, reason=self.reason, round_number=self.round_number, tag=tag, effort=self.effort
+        )
         if record is None:
             return False
         self.reused += 1
@@ -331,10 +367,9 @@ class _Labelling:
                 self.oracle.check_labels(structure, record.labels())
             except OracleError as error:
                 kind, message = type(error).__name__, str(error)
-        if record.key not in self.ledger:
-            known = {"tag": structure.tag, "settings": self.method}
-            asked = {} if record.reason else {"reason": self.reason, "round": self.round_number}
-            self.ledger.add(LedgerRow.of(record, outcome=kind, **known, **asked))
+        known = {"tag": structure.tag, "settings": self.method}
+        asked = {} if record.reason else {"reason": self.reason, "round": self.round_number}
+        self.ledger.enter(LedgerRow.of(record, outcome=kind, **known, **asked))
         if kind == OK:
             self.labels[record.key] = record.labels()
             self._report(f"{structure.tag} {structure.id}")

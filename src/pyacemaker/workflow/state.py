@@ -73,8 +73,8 @@ class WorkflowState:
 
 
 @contextmanager
-def locked(run_dir: Path) -> Iterator[None]:
-    """Hold the lock of a run directory; `UserError` when another process holds it."""
+def locked(run_dir: Path, otherwise: str = "choose another --run-dir") -> Iterator[None]:
+    """Hold the lock of a run's directory; `UserError` when another process holds it: wait, or `otherwise`."""
     with (run_dir / LOCK).open("w") as handle:
         for patience in reversed(range(5)):  # `is_running` of another process holds it for an instant
             try:
@@ -83,7 +83,7 @@ def locked(run_dir: Path) -> Iterator[None]:
             except OSError as error:
                 if not patience:
                     raise UserError(
-                        f"another process is running in {run_dir}: wait for it, or choose another --run-dir"
+                        f"another process is running in {run_dir}: wait for it, or {otherwise}"
                     ) from error
                 time.sleep(0.05)
         yield

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from pyacemaker.structures import AtomStructure, FloatArray
+from pyacemaker.structures.structure import AtomStructure, FloatArray
 
 ASYMMETRY = (0.0, 0.5, 1.0)
 """Å by which the three lengths of a box differ, so that an atom's shell has no symmetric environment."""

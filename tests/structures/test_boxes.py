@@ -4,8 +4,8 @@ from ase.build import bulk, fcc111, molecule
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pyacemaker.oracles.boxes import ASYMMETRY, boxed, kpoint_grid
 from pyacemaker.structures import AtomStructure
+from pyacemaker.structures.boxes import ASYMMETRY, boxed, kpoint_grid
 
 CUBE = AtomStructure.from_atoms(bulk("Al", cubic=True, a=4.0))
 
