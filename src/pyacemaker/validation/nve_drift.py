@@ -42,7 +42,7 @@ class NveDrift(Gate):
 
     def measure(self, subject: Subject) -> Measured | None:
         """The drift of the student."""
-        starts = calm_starts(subject.train, self.n_trajectories, subject.temperature)
+        starts = calm_starts(subject.train, self.n_trajectories)
         if not starts:
             return None
         lightest = min(float(atomic_masses[start.numbers].min()) for start in starts)
