@@ -40,7 +40,7 @@ _NOTHING = 1e-12
 class DeltaSettings(Spec):
     """Step 7: what the DFT labels add to the base potential."""
 
-    strategy: Strategy | Literal["auto"] = "relabel"
+    strategy: Literal[Strategy, "auto"] = "relabel"
     """`relabel`: a small correction to the teacher, and the pool relabelled with it; `residual`: the same
     from the base; `ridge`: DFT labels alone, held near the base; `joint`: pool and DFT labels together;
     `auto`: the best of them in cross-validation."""
