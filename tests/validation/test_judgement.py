@@ -132,3 +132,24 @@ def test_the_larger_error_is_advised_against(test_set, teacher, own, action, wor
     assert split["action"] == action
     assert words in split["advice"]
     assert split["student_fit"] == fitted
+
+
+def test_the_verdict_speaks_of_the_errors_in_the_table(test_set):
+    """Structures of different sizes: an RMSE is over all components, not the mean over the structures."""
+    rng = np.random.default_rng(5)
+    large = AtomStructure(np.full(20, 6), rng.normal(size=(20, 3))).replace(
+        labels=Labels(1.0, rng.normal(size=(20, 3)))
+    )
+    mixed = test_set + Dataset([large])
+    noisy = [
+        Labels(
+            labels.energy,
+            labels.forces + rng.normal(scale=0.1 / len(labels.forces), size=labels.forces.shape),
+        )
+        for labels in mixed.labels
+    ]
+    names = ("foundation", "teacher", "base", "final")
+    found = judge(mixed, dict.fromkeys(names, noisy) | {"base": mixed.labels})
+    compared, table = found["verdict"]["forces"], found["test"]
+    assert compared["final"] == pytest.approx(table["final"]["forces_rmse_mev_per_angstrom"])
+    assert compared["base"] == table["base"]["forces_rmse_mev_per_angstrom"] == 0.0

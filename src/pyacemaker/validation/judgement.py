@@ -101,9 +101,10 @@ def verdict(test: Dataset, predictions: Mapping[str, Sequence[Labels]]) -> dict[
     (Efron, Tibshirani, An Introduction to the Bootstrap, 1993): both are judged on the same resampled sets.
     """
     base, final = (_squared_errors(predictions[name], test.labels) for name in ("base", "final"))
+    components = np.array([labels.forces.size for labels in test.labels])
     compared = {
-        "energy": _compare(base[0], final[0]),
-        "forces": _compare(base[1], final[1]),
+        "energy": _compare(base[0], final[0], np.ones(len(test))),
+        "forces": _compare(base[1], final[1], components),
     }
     outcomes = {name: found["outcome"] for name, found in compared.items()}
     passed = "better" in outcomes.values() and "worse" not in outcomes.values()
@@ -119,19 +120,24 @@ def verdict(test: Dataset, predictions: Mapping[str, Sequence[Labels]]) -> dict[
 def _squared_errors(
     predicted: Sequence[Labels], reference: Sequence[Labels]
 ) -> tuple[FloatArray, FloatArray]:
-    """Of each structure: squared energy error, (meV/atom)², and mean squared force error, (meV/Å)²."""
+    """Of each structure: squared energy error, (meV/atom)², and summed squared force errors, (meV/Å)²."""
     pairs = list(zip(predicted, reference, strict=True))
     energy = [(MEV_PER_EV * (p.energy - r.energy) / len(r.forces)) ** 2 for p, r in pairs]
-    forces = [np.mean((MEV_PER_EV * (p.forces - r.forces)) ** 2) for p, r in pairs]
+    forces = [np.sum((MEV_PER_EV * (p.forces - r.forces)) ** 2) for p, r in pairs]
     return np.array(energy), np.array(forces)
 
 
-def _compare(base: FloatArray, final: FloatArray) -> dict[str, Any]:
-    """RMSE of both, their difference and its standard error, and what that means."""
+def _compare(base: FloatArray, final: FloatArray, numbers: FloatArray) -> dict[str, Any]:
+    """RMSE of both, their difference and its standard error, and what that means.
+
+    base, final: (structures,) sums of squared errors. numbers: (structures,) of how many.
+    """
     rng = np.random.default_rng(0)
     resampled = rng.integers(len(base), size=(RESAMPLES, len(base)))
-    differences = np.sqrt(final[resampled].mean(axis=1)) - np.sqrt(base[resampled].mean(axis=1))
-    before, after = float(np.sqrt(base.mean())), float(np.sqrt(final.mean()))
+    among = numbers[resampled].sum(axis=1)
+    after_all, before_all = (np.sqrt(sums[resampled].sum(axis=1) / among) for sums in (final, base))
+    differences = after_all - before_all
+    before, after = (float(np.sqrt(sums.sum() / numbers.sum())) for sums in (base, final))
     error = float(differences.std())
     loss = "equal" if 0.0 < after - before <= SIGNIFICANT * error else "worse"
     outcome = "better" if after < before else loss
