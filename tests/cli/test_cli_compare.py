@@ -3,6 +3,7 @@
 import json
 import shutil
 
+from pyacemaker.structures.formats import read_structures
 from pyacemaker.workflow.progress import RecordedProgress
 from pyacemaker.workflow.state import locked
 
@@ -59,7 +60,9 @@ def test_status_while_another_process_runs(cli, run_copy):
         recorded("DFT labels, training", 4, 12)
         out = cli("status", run_copy).out
         assert "Now: DFT labels, training: 4 of 12" in out
-        assert "02_label/train.extxyz 12" in out
+        labelled = len(read_structures(run_copy / "02_label" / "train.extxyz"))
+        assert 10 <= labelled <= 12  # a label may fail
+        assert f"02_label/train.extxyz {labelled}" in out
         found = json.loads(cli("status", run_copy, "--json").out)
         assert found["progress"] == {
             "task": "DFT labels, training",
