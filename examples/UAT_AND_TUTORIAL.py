@@ -124,9 +124,9 @@ def distance(structure: AtomStructure, i: int, j: int) -> float:
 
 # %%
 SMALLER = {
-    "finetune": {"epochs": 25},
-    "explore": {"n_structures": 120, "n_trajectories": 6},
-    "base": {"functions": 150},
+    "finetune": {"epochs": 40},
+    "explore": {"n_structures": 300, "n_trajectories": 12},
+    "base": {"functions": 250},
     "gates": {"nve_drift": {"steps": 1000}, "md_stability": {"steps": 500, "n_trajectories": 2}},
 }
 
